@@ -1,0 +1,51 @@
+"""`jaxsed COMMAND ...`: the commands that need no training config.
+
+Exit status of every command: 0 all went well; 1 refused, or nothing could be done;
+2 wrong usage; 3 finished, but some of the input was wrong (listed on the way out).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jaxsed.data import prepare_command
+from jaxsed.errors import InputError
+from jaxsed.evaluation import evaluate_command
+from jaxsed.inference import detect_command
+
+# Each module offers `configure(parser)` and `run(args) -> exit status`, and imports
+# whatever is slow to import inside `run`, so that `jaxsed --help` is immediate.
+COMMANDS = {
+    "detect": detect_command,
+    "prepare": prepare_command,
+    "evaluate": evaluate_command,
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser with one sub-parser a command."""
+    parser = argparse.ArgumentParser(prog="jaxsed", description="Sound event detection")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        summary = module.__doc__.strip().splitlines()[0]
+        sub = commands.add_parser(name, help=summary, description=module.__doc__)
+        sub.formatter_class = argparse.RawDescriptionHelpFormatter
+        module.configure(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        return COMMANDS[args.command].run(args)
+    except InputError as error:
+        print(f"jaxsed {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"jaxsed {args.command}: stopped; run it again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

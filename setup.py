@@ -1,0 +1,67 @@
+"""Packaging of jaxsed: versions are lower bounds that were run, upper bounds only where a newer one breaks."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+REQUIREMENTS = [
+    "jax>=0.8",  # 0.8.0 moves pmap to maintenance; one jit over a mesh is used here
+    "flax>=0.12",  # Linen
+    "optax>=0.2.4",
+    "orbax-checkpoint>=0.11.40",
+    "grain>=0.2.16",  # earlier versions do not restart prefetching after a restore
+    "array-record>=0.8",
+    "ml_collections>=1.0",
+    "absl-py>=2.0",
+    "numpy>=2.0",
+    "librosa>=0.10,<2",
+    "soundfile>=0.12.1",  # first wheels whose libsndfile reads mp3
+    "soxr>=0.3.2",
+    "sed_scores_eval>=0.0.4",
+    # sed_scores_eval -> sed_eval -> dcase_util imports pkg_resources, which
+    # setuptools 82 removed and which uv's environments never had.
+    "setuptools<82",
+    "pandas>=2.0",
+    "safetensors>=0.4.3",
+    "matplotlib>=3.8",  # the pictures `jaxsed detect` and training write
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    "tpu": ["jax[tpu]>=0.8"],
+    "cuda": ["jax[cuda13]>=0.8"],
+    "logging": ["tensorboardX>=2.6"],
+    "hdf5": ["h5py>=3.10"],
+    "dev": [
+        "pytest>=8",
+        "pytest-xdist>=3.5",
+        "hypothesis>=6.100",
+        "ruff>=0.6",
+        "h5py>=3.10",
+        "tensorboardX>=2.6",
+        "scikit-learn>=1.4",
+    ],
+}
+
+setup(
+    name="jaxsed",
+    version="0.1.0",
+    description="Pre-train, convert, fine-tune, evaluate and run audio spectrogram transformers for sound event detection, in JAX.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["jaxsed", "jaxsed.*"]),
+    include_package_data=True,
+    package_data={"jaxsed": ["labels/*.json", "labels/*.csv", "data/recordings/*"]},
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["jaxsed=jaxsed.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
