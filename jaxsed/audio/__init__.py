@@ -1,0 +1,1 @@
+"""Reading sound files: decoding, resampling, windows (numpy only)."""

@@ -1,0 +1,1 @@
+"""From sound files on disk to batches on the wire (no jax)."""

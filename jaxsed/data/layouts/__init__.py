@@ -1,0 +1,1 @@
+"""How data sets lie on disk as released: one file a layout."""

@@ -1,0 +1,1 @@
+"""Class lists and events in time (numpy only)."""
