@@ -1,0 +1,98 @@
+"""Metrics of a run: `metrics.jsonl`, one JSON object a line, and TensorBoard if asked.
+
+A line is `{"step": int, "train/loss": float, ...}`; the last line of a finished run
+holds `"done": true`. A resumed run first drops the lines of steps it will do again, so
+that the file reads as if the run had never been stopped.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxsed.errors import InputError
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a metrics file; a last line cut off by a crash is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def is_done(path: Path) -> bool:
+    """Whether the run that wrote this metrics file came to its end."""
+    lines = read_metrics(path)
+    return bool(lines) and lines[-1].get("done", False)
+
+
+class MetricsLog:
+    """Appends to `metrics.jsonl`; on other processes than 0 it does nothing.
+
+    Args:
+        workdir: folder of the run.
+        resume_step: lines of later steps are dropped; -1 drops all.
+        tensorboard: also write TensorBoard event files (extra `logging`).
+        active: False on processes other than 0.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        resume_step: int = -1,
+        tensorboard: bool = False,
+        active: bool = True,
+    ):
+        self._active = active
+        self._board = None
+        if not active:
+            return
+        self._path = workdir / "metrics.jsonl"
+        kept = [m for m in read_metrics(self._path) if m["step"] <= resume_step]
+        partial = self._path.with_suffix(".partial")
+        partial.write_text("".join(_line(m) for m in kept), encoding="utf-8")
+        os.replace(partial, self._path)
+        if tensorboard:
+            self._board = _tensorboard_writer(workdir)
+
+    def write(self, step: int, values: Mapping[str, float | bool]) -> None:
+        """Appends one line and flushes it to the operating system."""
+        if not self._active:
+            return
+        plain = {name: _plain(value) for name, value in values.items()}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(_line({"step": int(step), **plain}))
+        if self._board is not None:
+            for name, value in plain.items():
+                if value is not None:
+                    self._board.add_scalar(name, value, int(step))
+            self._board.flush()
+
+
+def _plain(value: float | bool) -> float | bool | None:
+    """JSON has no NaN: a metric that is not defined becomes null."""
+    if isinstance(value, bool):
+        return value
+    return float(value) if math.isfinite(value) else None
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values)) + "\n"
+
+
+def _tensorboard_writer(workdir: Path):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "tensorboard=True needs tensorboardX: pip install 'jaxsed[logging]'"
+        ) from error
+    return SummaryWriter(str(workdir / "tensorboard"))

@@ -1,0 +1,63 @@
+"""The training step: every stage's, with the stage's loss injected."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from jaxsed.training import sharding
+from jaxsed.training.state import Params, TrainState
+
+Batch = dict[str, jax.Array]
+Measurements = dict[str, jax.Array]
+# (params, batch, key) -> (scalar loss, scalars worth logging)
+LossFn = Callable[[Params, Batch, jax.Array], tuple[jax.Array, Measurements]]
+
+
+def make_train_step(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    schedule: Callable[[jax.Array], jax.Array],
+    mesh: Mesh,
+    state_shardings: Any,
+) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Measurements]]:
+    """Returns the compiled step `(state, batch, run_key) -> (state, measurements)`.
+
+    The key of a step is `fold_in(run_key, step)`: randomness depends on seed and step
+    alone, so a resumed run draws what an uninterrupted one would have. The run key is
+    an argument rather than a constant so that runs that differ in their seed share
+    one compiled program.
+
+    Args:
+        loss_fn: the stage's loss.
+        optimizer: an optax transformation.
+        schedule: learning rate of a step, for the log only.
+        mesh: devices.
+        state_shardings: tree as `TrainState`, from `sharding.state_sharding`.
+    """
+
+    def train_step(state: TrainState, batch: Batch, run_key: jax.Array):
+        key = jax.random.fold_in(run_key, state.step)
+        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, measurements), grads = grad_fn(state.params, batch, key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        measurements = {
+            **measurements,
+            "loss": loss,
+            "grad_norm": optax.global_norm(grads),
+            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+        }
+        new_state = TrainState(state.step + 1, params, opt_state)
+        return new_state, measurements
+
+    everywhere = sharding.replicated(mesh)
+    return jax.jit(
+        train_step,
+        in_shardings=(state_shardings, sharding.batch_sharding(mesh), everywhere),
+        out_shardings=(state_shardings, everywhere),
+        donate_argnums=0,
+    )
