@@ -1,0 +1,1 @@
+"""Scores on disk, their post-processing, and the measures computed from them."""

@@ -1,0 +1,206 @@
+"""Frame scores as a folder of TSVs, one a clip: the format of sed_scores_eval.
+
+A file `CLIP_ID.tsv` has a header `onset offset CLASS ...` and a row a frame: its start
+and end in seconds and the scores of the classes. Scores may be probabilities or logits.
+"""
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxsed.errors import InputError
+from jaxsed.evaluation.scores import ScoreStore
+from jaxsed.labels.vocab import Vocabulary
+
+
+class ScoreTables:
+    """The scores of a folder of TSVs, read once.
+
+    Clips may differ in length and in their frames. The values are kept as float64 in an
+    unnamed temporary file, so that a set larger than the memory can be evaluated.
+
+    Attributes:
+        path: the folder.
+        ids: clip ids (file names without `.tsv`), sorted.
+        vocabulary: the columns of the first file; the others may order them differently.
+        durations: None; the format does not hold them.
+        problems: one line for every file that was left out, saying why.
+    """
+
+    durations = None
+
+    def __init__(self, path: str | os.PathLike):
+        """Reads all files of a folder.
+
+        Args:
+            path: the folder.
+
+        Raises:
+            InputError: no readable TSV in the folder.
+        """
+        self.path = Path(path)
+        files = sorted(f for f in self.path.glob("*.tsv") if f.is_file())
+        if not files:
+            raise InputError(
+                f"{self.path}: no TSV in it; expected one CLIP_ID.tsv a clip with the "
+                "columns onset, offset and one a class"
+            )
+        self.ids: list[str] = []
+        self.problems: list[str] = []
+        self._timestamps: list[np.ndarray] = []
+        self._first_row = [0]
+        names: list[str] = []
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as self)
+        for file in files:
+            try:
+                columns, timestamps, scores = read_table(file)
+                scores = _in_order(file, scores, columns, names or columns)
+            except InputError as error:
+                self.problems.append(str(error))
+                continue
+            names = names or columns
+            self.ids.append(file.name[: -len(".tsv")])
+            self._timestamps.append(timestamps)
+            self._first_row.append(self._first_row[-1] + len(scores))
+            self._file.write(np.ascontiguousarray(scores, np.float64).data)
+        if not self.ids:
+            raise InputError(f"no usable score file: {self.problems[0]}")
+        self._file.flush()
+        self.vocabulary = Vocabulary(self.path.name or "scores", tuple(names))
+        shape = (self._first_row[-1], len(names))
+        self._scores = np.memmap(self._file, np.float64, mode="r", shape=shape)
+        self._row_of = {clip_id: row for row, clip_id in enumerate(self.ids)}
+
+    def row(self, clip_id: str) -> int | None:
+        """Returns the row of a clip, or None if there are no scores for it."""
+        return self._row_of.get(clip_id)
+
+    def timestamps(self, row: int) -> np.ndarray:
+        """Returns the borders of a clip's frames in seconds, `[t + 1]`."""
+        return self._timestamps[row]
+
+    @property
+    def frame_seconds(self) -> float:
+        """Distance of two frames of the first clip in seconds."""
+        borders = self._timestamps[0]
+        return float((borders[-1] - borders[0]) / (len(borders) - 1))
+
+    def blocks(
+        self, rows: Sequence[int], columns: Sequence[int]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Reads some classes, clip by clip.
+
+        Args:
+            rows: clips.
+            columns: classes.
+
+        Yields:
+            `(positions [1], scores)`: a position in `rows`, and its scores as float64
+            `[1, t, len(columns)]`.
+        """
+        for position, row in enumerate(rows):
+            clip = self._scores[self._first_row[row] : self._first_row[row + 1]]
+            yield np.array([position]), clip[None][:, :, np.asarray(columns, np.int64)]
+
+
+def read_table(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Reads the TSV of one clip.
+
+    Returns:
+        `(class names, frame borders in seconds [t + 1], scores float64 [t, c])`.
+
+    Raises:
+        InputError: unreadable, columns missing, not numbers, not finite, or frames that
+            do not follow each other; the message names the file.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            columns = next(csv.reader(file, delimiter="\t"), [])
+            if columns[:2] != ["onset", "offset"] or len(columns) < 3:
+                raise InputError(
+                    f"{path}: columns are {columns[:4]}, expected onset, offset and "
+                    "then one a class, separated by tabs"
+                )
+            text = [line for line in file if line.strip()]
+            table = np.loadtxt(text, np.float64, delimiter="\t", ndmin=2, comments=None)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: cannot be read as a score table ({error})"
+        ) from error
+    if table.shape[0] == 0 or table.shape[1] != len(columns):
+        raise InputError(
+            f"{path}: {table.shape[0]} rows of {table.shape[1]} values under "
+            f"{len(columns)} columns"
+        )
+    if not np.isfinite(table).all():
+        raise InputError(f"{path}: holds values that are not finite")
+    onsets, offsets = table[:, 0], table[:, 1]
+    if (
+        onsets[0] < 0
+        or not (offsets > onsets).all()
+        or np.abs(onsets[1:] - offsets[:-1]).max(initial=0) > 1e-6
+    ):
+        raise InputError(
+            f"{path}: frames must not be empty, must start at 0 or later, and each must "
+            "start where the one before ends"
+        )
+    return columns[2:], np.append(onsets, offsets[-1]), table[:, 2:]
+
+
+def write_tables(
+    store: ScoreStore, path: str | os.PathLike, *, probabilities: bool = True
+) -> int:
+    """Writes the clips of a store as TSVs for other toolkits.
+
+    Args:
+        store: the scores; rows that are not written yet are left out.
+        path: the folder; files already in it are replaced.
+        probabilities: apply the sigmoid; otherwise the logits are written.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        InputError: a clip id that cannot be a file name.
+    """
+    path = Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    header = "\t".join(["onset", "offset", *store.vocabulary.names])
+    if len(header.splitlines()) != 1 or header.count("\t") != len(store.vocabulary) + 1:
+        raise InputError("a class name holds a tab or a line break; rename it first")
+    rows = np.flatnonzero(store.written)
+    for row in rows:
+        clip_id = store.ids[row]
+        if Path(clip_id).name != clip_id:
+            raise InputError(f"clip id {clip_id!r} cannot be a file name; rename it")
+        scores = store.logits[row].astype(np.float64)
+        if probabilities:
+            scores = 1 / (1 + np.exp(-scores))
+        borders = store.timestamps(row)
+        table = np.column_stack([borders[:-1], borders[1:], scores]).tolist()
+        beside = path / f".{clip_id}.partial"
+        with open(beside, "w", encoding="utf-8", newline="") as file:
+            file.write(header + "\n")
+            # repr of a float is the shortest text that reads back as the same number.
+            file.writelines("\t".join(map(repr, frame)) + "\n" for frame in table)
+        os.replace(beside, path / f"{clip_id}.tsv")
+    return len(rows)
+
+
+def _in_order(
+    file: Path, scores: np.ndarray, columns: list[str], wanted: list[str]
+) -> np.ndarray:
+    if columns == wanted and len(set(columns)) == len(columns):
+        return scores
+    if sorted(columns) != sorted(wanted) or len(set(columns)) != len(columns):
+        odd = sorted(set(columns) ^ set(wanted)) or ["a repeated one"]
+        raise InputError(
+            f"{file}: its classes differ from those of the other files ({odd[0]!r})"
+        )
+    return scores[:, [columns.index(name) for name in wanted]]
