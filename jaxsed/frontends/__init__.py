@@ -1,0 +1,1 @@
+"""Waveform to normalised log-mel spectrogram, on the device."""

@@ -1,0 +1,72 @@
+"""Mel filterbanks on the HTK scale, and the product of a spectrum with a bank."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@functools.cache
+def htk_bank(
+    n_mels: int,
+    fft_samples: int,
+    sample_rate: int,
+    low_hz: float,
+    high_hz: float,
+) -> np.ndarray:
+    """Triangular filters of height 1, equally spaced on the HTK mel scale.
+
+    `mel = 2595 log10(1 + f / 700)`; the triangles are straight in Hz, as in
+    torchaudio's `melscale_fbanks(mel_scale="htk", norm=None)`. Computed in float64.
+
+    Args:
+        n_mels: Number of filters.
+        fft_samples: Length of the FFT.
+        sample_rate: In Hz.
+        low_hz: Lower edge of the first filter.
+        high_hz: Upper edge of the last filter.
+
+    Returns:
+        float32 `[fft_samples // 2 + 1, n_mels]`.
+    """
+    bin_hz = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
+    low_mel, high_mel = 2595 * np.log10(1 + np.array([low_hz, high_hz]) / 700)
+    edge_hz = 700 * (10 ** (np.linspace(low_mel, high_mel, n_mels + 2) / 2595) - 1)
+    return triangles(bin_hz, edge_hz)
+
+
+def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Triangles of height 1 over `edges[k], edges[k + 1], edges[k + 2]`.
+
+    Args:
+        bins: Position of each spectrum bin `[bins]`, in the unit of `edges`.
+        edges: Ascending corner points `[n_mels + 2]`.
+
+    Returns:
+        float32 `[bins, n_mels]`, not writable.
+    """
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bins[:, None] - left) / (centre - left)
+    falling = (right - bins[:, None]) / (right - centre)
+    bank = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    bank.setflags(write=False)  # shared by every caller
+    return bank
+
+
+def apply_bank(power: jax.Array, bank: np.ndarray) -> jax.Array:
+    """Sums a power spectrum into mel bins, in full float32 on every backend.
+
+    Accelerators multiply float32 matrices in bfloat16 unless told otherwise, which
+    would leave quiet bins with two digits.
+
+    Args:
+        power: `[b, t, bins]`.
+        bank: `[bins, f]`.
+
+    Returns:
+        `[b, t, f]`.
+    """
+    return jnp.matmul(
+        power, jnp.asarray(bank, power.dtype), precision=jax.lax.Precision.HIGHEST
+    )

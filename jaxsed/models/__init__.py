@@ -1,0 +1,1 @@
+"""Encoders, sequence models and heads as Flax Linen modules."""

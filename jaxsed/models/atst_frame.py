@@ -1,0 +1,74 @@
+"""ATST-Frame (Li et al., 2024): one token for every 40 ms of a mel spectrogram.
+
+Follows PretrainedSED's `models/atstframe/audio_transformer.py`.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxsed.models.tokens import check_length, cut_steps
+from jaxsed.models.vit import VisionTransformer, VitConfig
+
+FRAMES_PER_TOKEN = 4  # 40 ms, all 64 mel bins
+TOKENS_PER_SECOND = 25
+POSITIONS = 250  # 10 s
+
+FULL = VitConfig(qkv_bias=False)
+TINY = VitConfig(width=96, depth=3, heads=3, mlp_width=384, qkv_bias=False)
+
+
+class AtstEmbed(nn.Module):
+    """Patches of all mel bins and four frames, a dense layer, learned positions.
+
+    Attributes:
+        config: Size of the encoder.
+        dtype: Type to compute in.
+    """
+
+    config: VitConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, mel: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Embeds mel spectrograms.
+
+        Args:
+            mel: `[b, t, 64]`.
+
+        Returns:
+            Tokens `[b, s, d]` and `{"patch": [b, s, d]}`, before positions.
+
+        Raises:
+            InputError: If the clip is longer than 10 s.
+        """
+        width, init = self.config.width, self.config.kernel_init
+        # Frame t is centred on t hops: the clip ends with frame 4 s, which is left out.
+        n_tokens = max(1, -(-(mel.shape[1] - 1) // FRAMES_PER_TOKEN))
+        check_length(n_tokens, POSITIONS, TOKENS_PER_SECOND)
+        steps = cut_steps(mel, n_tokens, FRAMES_PER_TOKEN).astype(self.dtype)
+        # A patch is read mel bin by mel bin, four frames each, as the kernel is stored.
+        patches = steps.swapaxes(2, 3).reshape(mel.shape[0], n_tokens, -1)
+        patch = nn.Dense(width, kernel_init=init, dtype=self.dtype, name="patch")(
+            patches
+        )
+        positions = self.param("positions", init, (POSITIONS, width))
+        tokens = patch + jnp.asarray(positions[:n_tokens], self.dtype)
+        return tokens, {"patch": patch}
+
+
+def atst_frame(dtype: Any = "float32", config: VitConfig = FULL) -> VisionTransformer:
+    """ATST-Frame base: 12 blocks of width 768, 85.4 M parameters."""
+    return VisionTransformer(
+        embed=AtstEmbed(config, dtype),
+        config=config,
+        frontend="atst_frame",
+        dtype=dtype,
+    )
+
+
+def tiny_atst_frame(dtype: Any = "float32") -> VisionTransformer:
+    """The same model small enough to train on a CPU in minutes."""
+    return atst_frame(dtype, TINY)

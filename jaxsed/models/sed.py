@@ -1,0 +1,149 @@
+"""The sound event model: encoder, alignment to label frames, sequence model, heads."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxsed.errors import InputError
+from jaxsed.frontends.presets import PRESETS, Preset
+from jaxsed.models.atst_frame import atst_frame, tiny_atst_frame
+from jaxsed.models.heads import LinearHead, align
+from jaxsed.models.sequence import GATES, SequenceModel
+
+ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
+    "atst_frame": atst_frame,
+    "tiny_atst_frame": tiny_atst_frame,
+}
+SEQUENCES = ("none", *GATES)
+DTYPES = ("float32", "bfloat16", "float64")
+
+
+class SoundEventModel(nn.Module):
+    """Mel spectrograms to logits per label frame (40 ms) and per clip.
+
+    Parameters live under `encoder`, `sequence` (absent where there is none),
+    `strong_head` and `weak_head`. Equations (1) to (3) of the paper.
+
+    Attributes:
+        encoder: An encoder from `ENCODERS`.
+        n_classes: Number of classes of both heads.
+        sequence_kind: "none", "bigru" or "bilstm".
+        sequence_width: State size of either direction of the sequence model.
+        sequence_layers: Its number of layers.
+        dtype: Type of the matmuls; parameters are float32.
+    """
+
+    encoder: nn.Module
+    n_classes: int
+    sequence_kind: str = "none"
+    sequence_width: int = 256
+    sequence_layers: int = 2
+    dtype: Any = "float32"
+
+    @property
+    def frontend(self) -> Preset:
+        """The front-end, callable `wave [b, n] -> mel [b, t, f]`."""
+        return PRESETS[self.encoder.frontend]
+
+    @nn.compact
+    def __call__(self, mel: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Scores mel spectrograms.
+
+        Args:
+            mel: `[b, t, f]` from `frontend`, any length up to the encoder's
+                `clip_seconds`.
+
+        Returns:
+            Logits `[b, label frames, c]` (250 label frames for 10 s) in float32, and
+            by name: all intermediates of the encoder, `frames [b, s, d]` (its output),
+            `aligned [b, label frames, d]`, `sequence [b, label frames, e]` (what the
+            heads see) and `clip_logits [b, c]`.
+
+        Raises:
+            InputError: If the clip is longer than `clip_seconds`, or if the
+                spectrogram does not fit the encoder.
+        """
+        if mel.ndim != 3 or mel.shape[-1] != self.frontend.n_mels:
+            raise InputError(
+                f"The mel spectrogram has shape {mel.shape}; expected [clips, frames, "
+                f"{self.frontend.n_mels}] from the front-end {self.frontend.name}."
+            )
+        frames, out = self.encoder(mel)
+        aligned = align(frames, self.frontend.n_label_frames(mel.shape[1]))
+        out = {**out, "frames": frames, "aligned": aligned}
+        sequence = aligned
+        if self.sequence_kind != "none":
+            sequence = SequenceModel(
+                self.sequence_kind,
+                self.sequence_width,
+                self.sequence_layers,
+                self.dtype,
+                name="sequence",
+            )(aligned)
+        out["sequence"] = sequence
+        logits = LinearHead(self.n_classes, name="strong_head")(sequence)
+        # The mean over 250 frames is taken in float32 even for bfloat16 frames.
+        accumulate = jnp.promote_types(sequence.dtype, jnp.float32)
+        clip = jnp.mean(sequence, axis=1, dtype=accumulate)
+        out["clip_logits"] = LinearHead(self.n_classes, name="weak_head")(clip)
+        return logits, out
+
+
+def build(
+    encoder: str,
+    n_classes: int,
+    sequence: str = "none",
+    sequence_width: int = 256,
+    sequence_layers: int = 2,
+    dtype: str = "float32",
+) -> SoundEventModel:
+    """Puts a sound event model together.
+
+    Args:
+        encoder: A name in `ENCODERS`.
+        n_classes: Number of classes.
+        sequence: "none" (students), "bigru" (the paper's teachers) or "bilstm".
+        sequence_width: State size of either direction (the paper's teachers: 2048,
+            1024 for fPaSST).
+        sequence_layers: Number of recurrent layers.
+        dtype: Type of the matmuls: "float32" or "bfloat16" ("float64" for tests,
+            where JAX has it enabled). Parameters, norm statistics, softmax, recurrent
+            state and logits are float32 whatever it is.
+
+    Returns:
+        A Linen module; it has no parameters before `init`.
+
+    Raises:
+        InputError: If a name is unknown or a number is not positive.
+    """
+    _check_name("encoder", encoder, tuple(ENCODERS))
+    _check_name("sequence model", sequence, SEQUENCES)
+    _check_name("dtype", dtype, DTYPES)
+    for name, number in (
+        ("n_classes", n_classes),
+        ("sequence_width", sequence_width),
+        ("sequence_layers", sequence_layers),
+    ):
+        if number < 1:
+            raise InputError(f"{name} is {number}; expected at least 1.")
+    return SoundEventModel(
+        encoder=ENCODERS[encoder](dtype),
+        n_classes=n_classes,
+        sequence_kind=sequence,
+        sequence_width=sequence_width,
+        sequence_layers=sequence_layers,
+        dtype=dtype,
+    )
+
+
+def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name in known:
+        return
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
+    raise InputError(
+        f"Unknown {what} '{name}'; did you mean '{nearest}'? Known: {', '.join(known)}."
+    )

@@ -1,0 +1,116 @@
+"""The transformer encoder shared by all ViT-like models."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from jaxsed.models.blocks import Block, layer_norm
+
+
+@dataclasses.dataclass(frozen=True)
+class VitConfig:
+    """Size and options of a transformer encoder.
+
+    Attributes:
+        width: Features of a token.
+        depth: Number of blocks.
+        heads: Attention heads of a block.
+        mlp_width: Hidden features of a block's MLP.
+        qkv_bias: Whether query, key and value have a bias.
+        init_std: Standard deviation that weights and positions start from.
+        dropout: Rate inside the blocks; 0 in all originals.
+        drop_path: Rate of stochastic depth at the last block, rising linearly from 0
+            at the first; 0 in all originals.
+    """
+
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_width: int = 3072
+    qkv_bias: bool = True
+    init_std: float = 0.02
+    dropout: float = 0.0
+    drop_path: float = 0.0
+
+    @property
+    def kernel_init(self) -> nn.initializers.Initializer:
+        """Initialiser of dense kernels, positions and tokens.
+
+        timm's `trunc_normal_` cuts at the absolute values -2 and 2, which a standard
+        deviation of 0.02 never reaches: a plain normal distribution.
+        """
+        return nn.initializers.normal(self.init_std)
+
+
+class VisionTransformer(nn.Module):
+    """Embedding, a stack of pre-norm blocks, and a final norm.
+
+    Parameters live under `embed`, `block_0`, `block_1`, ... and `norm`.
+
+    Attributes:
+        embed: Module `mel [b, t, f] -> (tokens [b, prefix + s, d], out)`: all that
+            differs between encoders.
+        config: Size and options.
+        frontend: Name of the front-end preset that makes its mel spectrograms.
+        prefix_tokens: Tokens in front of the frames (CLS and the like), dropped from
+            the output.
+        clip_seconds: Longest clip there are positions for.
+        dtype: Type to compute in; parameters are float32.
+    """
+
+    embed: nn.Module
+    config: VitConfig
+    frontend: str
+    prefix_tokens: int = 0
+    clip_seconds: float = 10.0
+    frame_rate_hz: float = 25.0
+    dtype: Any = "float32"
+
+    @property
+    def width(self) -> int:
+        """Number of features of an output frame."""
+        return self.config.width
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Top-level parameter keys, bottom first.
+
+        For layer-wise learning rate decay the originals count `embed` to the first
+        block and `norm` to the last one.
+        """
+        blocks = tuple(f"block_{index}" for index in range(self.config.depth))
+        return ("embed", *blocks, "norm")
+
+    @nn.compact
+    def __call__(self, mel: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Encodes mel spectrograms.
+
+        Args:
+            mel: `[b, t, f]` from the front-end, any length up to `clip_seconds`.
+
+        Returns:
+            Frames `[b, s, d]` and all intermediates by name: those of the embedding,
+            `block_0`, `block_1`, ... `[b, prefix + s, d]`.
+
+        Raises:
+            InputError: If the clip is longer than `clip_seconds`.
+        """
+        config = self.config
+        tokens, out = self.embed(mel)
+        for index in range(config.depth):
+            name = f"block_{index}"
+            tokens = out[name] = Block(
+                width=config.width,
+                heads=config.heads,
+                mlp_width=config.mlp_width,
+                qkv_bias=config.qkv_bias,
+                kernel_init=config.kernel_init,
+                dtype=self.dtype,
+                dropout=config.dropout,
+                drop_path=config.drop_path * index / max(1, config.depth - 1),
+                name=name,
+            )(tokens)
+        tokens = layer_norm("norm", self.dtype)(tokens)
+        return tokens[:, self.prefix_tokens :], out

@@ -1,0 +1,1 @@
+"""Model folders on disk and the key layouts of released checkpoints."""
