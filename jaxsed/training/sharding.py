@@ -91,3 +91,8 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
             f"batch_size={batch_size} cannot be split over {mesh.size} devices: "
             f"use a multiple of {mesh.size}"
         )
+
+
+def round_up_batch(batch_size: int, mesh: Mesh) -> int:
+    """Returns the smallest batch size from `batch_size` on that devices can share."""
+    return -(-batch_size // mesh.size) * mesh.size

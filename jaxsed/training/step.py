@@ -48,7 +48,7 @@ def make_train_step(
         measurements = {
             **measurements,
             "loss": loss,
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
         }
         new_state = TrainState(state.step + 1, params, opt_state)

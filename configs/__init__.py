@@ -1,0 +1,1 @@
+"""Experiments: each file returns a config; its docstring is the title page."""

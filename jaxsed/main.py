@@ -1,0 +1,75 @@
+"""`python -m jaxsed.main --config=configs/student.py --workdir=DIR [--config.key=value]`.
+
+Runs the stage that the config names. The same command again goes on where it was
+stopped; a finished run is left alone.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from jaxsed.errors import InputError
+
+CONFIG = config_flags.DEFINE_config_file("config", help_string="experiment to run")
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
+MULTIHOST = flags.DEFINE_boolean(
+    "multihost", False, "one of several processes (TPU pod, SLURM): join the others"
+)
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def run_config(config: Mapping[str, Any], workdir: Path) -> None:
+    """Runs one stage.
+
+    Args:
+        config: plain nested mapping; `config["stage"]` names the stage.
+        workdir: folder of the run, made if missing.
+
+    Raises:
+        InputError: the stage does not exist, or something it is given is wrong.
+    """
+    from jaxsed.stages import chain, ensemble, scenes, strong, summary, weak
+
+    stages = {
+        "scenes": scenes.run,
+        "weak": weak.run,
+        "strong": strong.run,
+        "ensemble": ensemble.run,
+        "summary": summary.run,
+    }
+    stages["chain"] = lambda config, workdir: chain.run(config, workdir, stages)
+    if config["stage"] not in stages:
+        raise InputError(
+            f"stage {config['stage']!r} does not exist: use one of {', '.join(stages)}"
+        )
+    stages[config["stage"]](config, workdir)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry point for absl; returns the exit status."""
+    if len(argv) > 1:
+        print(f"jaxsed: unknown arguments {argv[1:]}", file=sys.stderr)
+        return 2
+    import jax
+
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    if MULTIHOST.value:
+        jax.distributed.initialize()
+    try:
+        run_config(CONFIG.value.to_dict(), Path(WORKDIR.value))
+    except InputError as error:
+        print(f"jaxsed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("jaxsed: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,53 @@
+"""Runs stages in order, each in a folder of its own: a pipeline is data, not code.
+
+A path in a link's config that starts with `@/` lies in the chain's own folder, so that
+a later link can name what an earlier one made: `@/weak/model`.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxsed.errors import InputError
+from jaxsed.stages.workdir import claim
+
+Stage = Callable[[Mapping[str, Any], Path], None]
+OWN_FOLDER = "@/"
+
+
+def run(config: Mapping[str, Any], workdir: Path, stages: Mapping[str, Stage]) -> None:
+    """Runs every link of `config["links"]`; what is finished is left alone.
+
+    Args:
+        config: `links` maps a folder name to a stage's config, `order` lists the
+            names in the order to run them.
+        workdir: the chain's folder; link `x` runs in `workdir/x`.
+        stages: name -> stage.
+
+    Raises:
+        InputError: a link names an unknown stage, or its config is not the one its
+            folder was made with.
+    """
+    links = {name: config["links"][name] for name in config["order"]}
+    for name, link in links.items():
+        if link["stage"] not in stages:
+            raise InputError(
+                f"link {name!r} names stage {link['stage']!r}: use one of "
+                f"{', '.join(stages)}"
+            )
+    claim(workdir, config)
+    for name, link in links.items():
+        logging.info("%s: %s", name, link["stage"])
+        stages[link["stage"]](resolve(link, workdir), workdir / name)
+
+
+def resolve(config: Any, workdir: Path) -> Any:
+    """Replaces `@/` at the start of every string by the chain's folder."""
+    if isinstance(config, Mapping):
+        return {key: resolve(value, workdir) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(resolve(value, workdir) for value in config)
+    if isinstance(config, str) and config.startswith(OWN_FOLDER):
+        return str(workdir / config.removeprefix(OWN_FOLDER))
+    return config

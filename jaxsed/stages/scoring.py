@@ -1,0 +1,200 @@
+"""Scores a prepared data set with a model on the mesh and turns scores into metrics."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxsed.data import pipelines
+from jaxsed.data.records import PreparedData
+from jaxsed.evaluation import evaluator, tagging
+from jaxsed.evaluation.scores import ScoreStore
+from jaxsed.labels.events import clip_targets
+from jaxsed.labels.vocab import Vocabulary
+from jaxsed.models.sed import SoundEventModel
+from jaxsed.training import sharding
+
+INT16_SCALE = 1 / 32768
+CLIP_METRICS = ("map", "auc", "d_prime")
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What a model says of some clips of a data set; numpy, filler clips left out.
+
+    Attributes:
+        rows: int [b], rows in the data set.
+        logits: float32 [b, 250, c], frame-level.
+        clip_logits: float32 [b, c].
+    """
+
+    rows: np.ndarray
+    logits: np.ndarray
+    clip_logits: np.ndarray
+
+
+def make_predict(
+    model: SoundEventModel, mesh: Mesh, param_shardings: Any
+) -> Callable[[Any, dict], dict]:
+    """Returns the compiled `(params, batch on the wire) -> outputs`, held everywhere.
+
+    Outputs are replicated, so every process sees the whole batch whichever part of
+    it the process fed.
+    """
+
+    def predict(params: Any, batch: dict) -> dict:
+        audio = batch["audio"].astype(jnp.float32) * INT16_SCALE
+        logits, out = model.apply({"params": params}, model.frontend(audio))
+        return {
+            "logits": logits.astype(jnp.float32),
+            "clip_logits": out["clip_logits"].astype(jnp.float32),
+            "index": batch["index"],
+            "valid": batch["valid"],
+        }
+
+    return jax.jit(
+        predict,
+        in_shardings=(param_shardings, sharding.batch_sharding(mesh)),
+        out_shardings=sharding.replicated(mesh),
+    )
+
+
+def predict_all(
+    predict: Callable,
+    params: Any,
+    data: PreparedData,
+    mesh: Mesh,
+    sample_rate: int,
+    batch_size: int,
+    start: int = 0,
+) -> Iterator[Predicted]:
+    """Yields predictions for every clip from row `start` on, in order."""
+    batches = pipelines.evaluation_batches(
+        data,
+        batch_size=sharding.round_up_batch(batch_size, mesh),
+        sample_rate=sample_rate,
+        start=start,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    for batch in batches:
+        wanted = {name: batch[name] for name in ("audio", "index", "valid")}
+        out = jax.device_get(predict(params, sharding.put_batch(wanted, mesh)))
+        keep = out["valid"]
+        yield Predicted(
+            out["index"][keep], out["logits"][keep], out["clip_logits"][keep]
+        )
+
+
+class Scorer:
+    """Evaluates parameters on one data set: `scorer(params) -> {metric: value}`.
+
+    Frame scores go to a `ScoreStore` in `directory`, the newest replacing the one
+    before, so that any metric can be computed later from what a run ends with.
+
+    Args:
+        model: the model.
+        data: evaluation clips with their events.
+        vocabulary: classes of the model's output.
+        mesh: devices.
+        param_shardings: how the parameters given later are laid out.
+        directory: folder of the score store.
+        metrics: of `psds1`, `psds1_macro`, `pauroc` (frame-level), `map`, `auc`,
+            `d_prime` (clip-level).
+        median_seconds: width of the median filter; 0.48 in the paper (section III-A).
+        batch_size: clips a forward pass.
+    """
+
+    def __init__(
+        self,
+        model: SoundEventModel,
+        data: PreparedData,
+        vocabulary: Vocabulary,
+        mesh: Mesh,
+        param_shardings: Any,
+        *,
+        directory: Path,
+        metrics: Sequence[str] = ("psds1", "psds1_macro", "pauroc"),
+        median_seconds: float = 0.48,
+        batch_size: int = 32,
+    ):
+        self._sample_rate = model.frontend.sample_rate
+        self._predict = make_predict(model, mesh, param_shardings)
+        self._data, self._vocabulary, self._mesh = data, vocabulary, mesh
+        self._directory, self._batch_size = directory, batch_size
+        self._metrics, self._median_seconds = tuple(metrics), median_seconds
+
+    def __call__(self, params: Any) -> dict[str, float]:
+        """Returns the metrics; on processes other than 0 an empty dict."""
+        store = None
+        clip_logits = np.empty((len(self._data), len(self._vocabulary)), np.float32)
+        for predicted in predict_all(
+            self._predict,
+            params,
+            self._data,
+            self._mesh,
+            self._sample_rate,
+            self._batch_size,
+        ):
+            if jax.process_index() != 0:
+                continue
+            if store is None:
+                store = new_store(self._directory, self._data, self._vocabulary)
+            store.write(predicted.rows, predicted.logits)
+            clip_logits[predicted.rows] = predicted.clip_logits
+        if store is None:
+            return {}
+        store.flush()
+        metrics = frame_metrics(store, self._data, self._metrics, self._median_seconds)
+        return metrics | self._clip_metrics(clip_logits)
+
+    def _clip_metrics(self, clip_logits: np.ndarray) -> dict[str, float]:
+        wanted = [name for name in self._metrics if name in CLIP_METRICS]
+        if not wanted:
+            return {}
+        own, theirs = self._vocabulary.common_with(self._data.vocabulary)
+        n_classes = len(self._data.vocabulary)
+        labels = np.stack(
+            [
+                clip_targets(self._data.events(row), n_classes)
+                for row in range(len(self._data))
+            ]
+        )
+        summary = tagging.evaluate_clips(clip_logits[:, own], labels[:, theirs])
+        return {name: summary[name] for name in wanted}
+
+
+def new_store(directory: Path, data: PreparedData, vocabulary: Vocabulary):
+    """Returns an empty score store for the clips of `data`."""
+    return ScoreStore.create(
+        directory,
+        ids=list(data.ids),
+        vocabulary=vocabulary,
+        durations=data.durations,
+        provenance={"data_manifest": data.manifest_hash},
+    )
+
+
+def frame_metrics(
+    store: ScoreStore, data: PreparedData, metrics: Sequence[str], median_seconds: float
+) -> dict[str, float]:
+    """Returns the frame-level ones among `metrics` of stored scores against `data`."""
+    wanted = tuple(name for name in metrics if name not in CLIP_METRICS)
+    if not wanted:
+        return {}
+    truth = {clip: data.events(row) for row, clip in enumerate(data.ids)}
+    durations = dict(zip(data.ids, data.durations))
+    result = evaluator.evaluate(
+        store,
+        truth,
+        data.vocabulary,
+        durations,
+        metrics=wanted,
+        median_seconds=median_seconds,
+    )
+    return result.summary

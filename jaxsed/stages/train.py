@@ -1,0 +1,253 @@
+"""Builds and runs one training from its config: what every trained stage shares.
+
+A stage is a `Task`: which targets it reads, how it scores a batch, and what it does to
+the parameters at the end. Everything else is the same for all of them.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from jaxsed import optim
+from jaxsed.augment import pipeline as augment
+from jaxsed.data import pipelines
+from jaxsed.data.records import PreparedData
+from jaxsed.data.teacher_logits import TeacherLogits
+from jaxsed.errors import InputError
+from jaxsed.models import sed
+from jaxsed.stages.scoring import Scorer
+from jaxsed.stages.workdir import claim
+from jaxsed.training import loop, sharding, step
+from jaxsed.training import state as train_state
+from jaxsed.training.checkpoints import Checkpoints
+from jaxsed.training.logs import MetricsLog, is_done
+from jaxsed.weights import files
+
+Params = Any
+# (logits [b, t, c], the model's other outputs, batch) -> (loss, measurements)
+Objective = Callable[[jax.Array, dict, dict], tuple[jax.Array, dict]]
+INT16_SCALE = 1 / 32768
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What makes a training one stage rather than another.
+
+    Attributes:
+        name: written into `model.json`.
+        targets: `frames` or `clip`, what the loader delivers.
+        objective: loss of a batch.
+        to_detector: parameters after training -> parameters that detect events.
+    """
+
+    name: str
+    targets: str
+    objective: Objective
+    to_detector: Callable[[Params], Params] = lambda params: params
+
+
+def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
+    """Trains, evaluates and saves; goes on where an earlier call was stopped.
+
+    Start order: this run's own newest checkpoint, else the model folder `config.init`,
+    else random weights.
+
+    Args:
+        config: as `configs/common.py` describes it.
+        workdir: folder of this run.
+        task: the stage.
+    """
+    if is_done(workdir / "metrics.jsonl"):
+        logging.info("%s is finished already", workdir)
+        return
+    claim(workdir, config)
+    mesh = sharding.make_mesh(**config["mesh"])
+    sharding.check_batch_size(config["batch_size"], mesh)
+    train_data = PreparedData(config["data"]["train"])
+    eval_data = PreparedData(config["data"]["eval"])
+    model = build_model(config["model"], len(train_data.vocabulary))
+    abstract = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+    optimizer, schedule = optim.build_optimizer(
+        config["optim"], abstract, config["steps"], model.layer_names
+    )
+    abstract_state = jax.eval_shape(
+        lambda p: train_state.create(p, optimizer), abstract
+    )
+    shardings = sharding.state_sharding(mesh, abstract_state)
+    batches = iter(training_data(config, train_data, task.targets))
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    resume_step = checkpoints.latest_step
+    if resume_step is not None:
+        state = checkpoints.restore(abstract_state, shardings, batches)
+    else:
+        params = start_params(model, abstract, config["seed"], config["init"])
+        create = jax.jit(
+            lambda p: train_state.create(p, optimizer), out_shardings=shardings
+        )
+        state = create(params)
+    scorer = Scorer(
+        model,
+        eval_data,
+        train_data.vocabulary,
+        mesh,
+        shardings.params,
+        directory=workdir / "scores",
+        **config["eval"],
+    )
+    log = MetricsLog(
+        workdir,
+        resume_step=-1 if resume_step is None else resume_step,
+        tensorboard=config["tensorboard"],
+        active=jax.process_index() == 0,
+    )
+    train_step = step.make_train_step(
+        make_loss(model, task.objective, config["augment"]),
+        optimizer,
+        schedule,
+        mesh,
+        shardings,
+    )
+    state = loop.fit(
+        state,
+        train_step,
+        batches,
+        run_key=jax.random.key(config["seed"]),
+        cadence=loop.Cadence(total=config["steps"], **config["every"]),
+        mesh=mesh,
+        checkpoints=checkpoints,
+        log=log,
+        evaluators={"eval": lambda params: scorer(task.to_detector(params))},
+        title=workdir.name,
+    )
+    checkpoints.close()
+    save(state.params, model, config, task, train_data, workdir)
+    log.write(config["steps"], {"done": True})
+
+
+def build_model(config: Mapping[str, Any], n_classes: int) -> sed.SoundEventModel:
+    """Returns the model a config's `model` section describes."""
+    return sed.build(n_classes=n_classes, **config)
+
+
+def init_params(model: sed.SoundEventModel, key: jax.Array) -> Params:
+    """Returns freshly drawn parameters; only shapes matter of the silent clip used."""
+    n_samples = round(model.clip_seconds * model.frontend.sample_rate)
+    mel = model.frontend(jnp.zeros((1, n_samples), jnp.float32))
+    return model.init(key, mel)["params"]
+
+
+def start_params(
+    model: sed.SoundEventModel, abstract: Params, seed: int, init: str
+) -> Params:
+    """Returns random parameters, with the encoder of the model folder `init` if given.
+
+    Heads and sequence model are always fresh: step 3 strips what earlier steps put on
+    top of the encoder (Effective Pre-Training, section II-A).
+
+    Raises:
+        InputError: `init` holds another encoder than the config asks for.
+    """
+    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(seed))
+    if not init:
+        return params
+    loaded, description = files.load_model(Path(init))
+    expected = flax.traverse_util.flatten_dict(abstract["encoder"], sep="/")
+    given = flax.traverse_util.flatten_dict(loaded["encoder"], sep="/")
+    shapes = {name: array.shape for name, array in given.items()}
+    if shapes != {name: array.shape for name, array in expected.items()}:
+        raise InputError(
+            f"init={init} holds the encoder {description['encoder']}, whose parameters "
+            "do not fit this config's model.encoder: name the same encoder"
+        )
+    return {**params, "encoder": loaded["encoder"]}
+
+
+def training_data(config: Mapping[str, Any], data: PreparedData, targets: str):
+    """Returns the stage's endless batches for this process."""
+    source = dict(config["data"])
+    del source["train"], source["eval"]
+    logits = config["teacher"]["logits"]
+    return pipelines.training_batches(
+        data,
+        seed=config["seed"],
+        batch_size=config["batch_size"],
+        targets=targets,
+        teacher=TeacherLogits(Path(logits)) if logits else None,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        **source,
+    )
+
+
+def make_loss(
+    model: sed.SoundEventModel, objective: Objective, augmentation: Mapping[str, Any]
+) -> step.LossFn:
+    """Returns waveform to loss: augment, front-end, augment, model, objective."""
+
+    def loss_fn(params: Params, batch: dict, key: jax.Array):
+        wave_key, mel_key, model_key = jax.random.split(key, 3)
+        batch = {name: _to_float(name, array) for name, array in batch.items()}
+        batch = augment.augment_wave(wave_key, batch, augmentation)
+        batch["mel"] = model.frontend(batch.pop("audio"))
+        batch = augment.augment_mel(mel_key, batch, augmentation)
+        logits, out = model.apply(
+            {"params": params}, batch["mel"], train=True, rngs={"dropout": model_key}
+        )
+        return objective(logits, out, batch)
+
+    return loss_fn
+
+
+def _to_float(name: str, array: jax.Array) -> jax.Array:
+    if name == "audio":
+        return array.astype(jnp.float32) * INT16_SCALE
+    if name in ("labels", "clip_labels", "teacher"):
+        return array.astype(jnp.float32)
+    return array
+
+
+def save(
+    params: Params,
+    model: sed.SoundEventModel,
+    config: Mapping[str, Any],
+    task: Task,
+    data: PreparedData,
+    workdir: Path,
+) -> None:
+    """Writes the self-describing model; on process 0 only."""
+    params = _gather(task.to_detector(params))
+    if jax.process_index() != 0:
+        return
+    files.save_model(
+        workdir / "model",
+        params,
+        {
+            **model.describe(),
+            "vocabulary": data.vocabulary.to_json(),
+            "stage": task.name,
+            "licence": config["licence"],
+            "provenance": {
+                "init": config["init"],
+                "seed": config["seed"],
+                "steps": config["steps"],
+                "batch_size": config["batch_size"],
+                "train_manifest": data.manifest_hash,
+                "teacher_logits": config["teacher"]["logits"],
+            },
+        },
+    )
+
+
+def _gather(params: Params) -> Params:
+    """Brings parameters that are split over devices together, as numpy arrays."""
+    if jax.process_count() == 1:
+        return jax.device_get(params)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(params, tiled=True)

@@ -1,0 +1,49 @@
+import json
+
+import pytest
+
+from jaxsed.training.logs import MetricsLog, is_done, read_metrics
+
+
+def test_lines_are_plain_json(tmp_path):
+    log = MetricsLog(tmp_path)
+    log.write(3, {"train/loss": 0.5, "eval/psds1": float("nan")})
+    log.write(4, {"done": True})
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0]) == {"step": 3, "train/loss": 0.5, "eval/psds1": None}
+    assert json.loads(lines[1]) == {"step": 4, "done": True}
+    assert is_done(tmp_path / "metrics.jsonl")
+
+
+def test_resuming_drops_what_will_be_done_again(tmp_path):
+    log = MetricsLog(tmp_path)
+    for step in (1, 2, 3):
+        log.write(step, {"train/loss": step})
+    MetricsLog(tmp_path, resume_step=2)
+    assert [m["step"] for m in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
+    MetricsLog(tmp_path)
+    assert read_metrics(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path):
+    log = MetricsLog(tmp_path)
+    log.write(1, {"train/loss": 1.0})
+    path = tmp_path / "metrics.jsonl"
+    with path.open("a") as file:
+        file.write('{"step": 2, "train/lo')
+    assert [m["step"] for m in read_metrics(path)] == [1]
+    assert not is_done(path)
+    MetricsLog(tmp_path, resume_step=1).write(2, {"train/loss": 0.5})
+    assert [m["step"] for m in read_metrics(path)] == [1, 2]
+
+
+def test_other_processes_write_nothing(tmp_path):
+    MetricsLog(tmp_path, active=False).write(1, {"train/loss": 1.0})
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensorboard_files_are_written(tmp_path):
+    pytest.importorskip("tensorboardX")
+    log = MetricsLog(tmp_path, tensorboard=True)
+    log.write(1, {"train/loss": 1.0, "eval/psds1": float("nan")})
+    assert list((tmp_path / "tensorboard").iterdir())
