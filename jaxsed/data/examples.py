@@ -1,0 +1,233 @@
+"""From a row of the data to an example: decoded, cropped and labelled, a numpy dict."""
+
+import collections
+import dataclasses
+import threading
+
+import numpy as np
+
+from jaxsed.audio.decode import load_mono, to_int16
+from jaxsed.data import wavmix
+from jaxsed.errors import InputError
+from jaxsed.labels.events import (
+    FRAME_SECONDS,
+    Event,
+    clip_targets,
+    frame_targets,
+)
+
+TARGETS = ("frames", "clip", None)
+
+
+class DecodedClips:
+    """The clips of a `PreparedData` as int16 mono, the most recent kept in memory.
+
+    Safe to use from several threads. Pickled without what it keeps: every worker
+    process fills its own.
+
+    Args:
+        data: has `ids` and `audio_bytes(row)`.
+        sample_rate: to resample to.
+        keep_bytes: how much decoded audio to keep, least recently used goes first;
+            0 keeps nothing.
+    """
+
+    def __init__(self, data, sample_rate: int, keep_bytes: int = 0):
+        self._data = data
+        self._sample_rate = sample_rate
+        self._keep_bytes = keep_bytes
+        self._forget()
+
+    def _forget(self) -> None:
+        self._kept: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def __getstate__(self):
+        return {"data": self._data, "rate": self._sample_rate, "keep": self._keep_bytes}
+
+    def __setstate__(self, state):
+        self.__init__(state["data"], state["rate"], state["keep"])
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """Returns the whole clip, int16 `[n]`, read-only.
+
+        Raises:
+            InputError: the clip cannot be decoded; names it.
+        """
+        with self._lock:
+            if row in self._kept:
+                self._kept.move_to_end(row)
+                return self._kept[row]
+        clip = self._decode(row)
+        if clip.nbytes <= self._keep_bytes:
+            self._keep(row, clip)
+        return clip
+
+    def _decode(self, row: int) -> np.ndarray:
+        try:
+            clip = to_int16(load_mono(self._data.audio_bytes(row), self._sample_rate))
+        except InputError as error:
+            raise InputError(
+                f"clip {self._data.ids[row]!r} (row {row}) cannot be decoded, although "
+                f"preparing the data checks every clip: prepare it again ({error})"
+            ) from error
+        clip.flags.writeable = False
+        return clip
+
+    def _keep(self, row: int, clip: np.ndarray) -> None:
+        with self._lock:
+            if row in self._kept:  # another thread was faster
+                return
+            self._kept[row] = clip
+            self._kept_bytes += clip.nbytes
+            while self._kept_bytes > self._keep_bytes:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleShape:
+    """What an example looks like.
+
+    Attributes:
+        clip_seconds: length of the audio; shorter clips are zero-padded.
+        sample_rate: of the audio, Hz.
+        n_frames: label frames of 40 ms.
+        targets: "frames", "clip" or None (no labels at all).
+    """
+
+    clip_seconds: float
+    sample_rate: int
+    n_frames: int
+    targets: str | None
+
+    def __post_init__(self):
+        if self.targets not in TARGETS:
+            raise InputError(f"targets {self.targets!r}: expected 'frames' or 'clip'")
+        if not (self.clip_seconds > 0 and self.sample_rate > 0 and self.n_frames > 0):
+            raise InputError(
+                f"clip_seconds={self.clip_seconds}, sample_rate={self.sample_rate}, "
+                f"n_frames={self.n_frames}: all must be above 0"
+            )
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of the audio."""
+        return round(self.clip_seconds * self.sample_rate)
+
+
+class Examples:
+    """Cuts examples out of clips: audio, labels and teacher targets move together.
+
+    Args:
+        data: a `PreparedData`.
+        shape: of the examples.
+        teacher: has `get(clip_id) -> float16 logits [t, c] or None`, or None.
+        keep_bytes: see `DecodedClips`.
+    """
+
+    def __init__(self, data, shape: ExampleShape, teacher=None, keep_bytes: int = 0):
+        self.data = data
+        self.shape = shape
+        self.teacher = teacher
+        self.clips = DecodedClips(data, shape.sample_rate, keep_bytes)
+        self.n_classes = len(data.vocabulary)
+
+    def cut(self, row: int, rng: np.random.Generator | None = None) -> dict:
+        """Returns the example of a row.
+
+        A clip longer than the example is cut at a random label frame, or from its
+        start where `rng` is None. (The released code cuts at a random sample, when
+        evaluating too, and leaves the labels where they were.)
+
+        Args:
+            row: in the data.
+            rng: draws the place.
+
+        Returns:
+            `audio int16 [n]`, `n_samples` (before zero padding), and by what is asked
+            for: `labels uint8 [t, c]` or `clip_labels uint8 [c]`; `teacher float16
+            [t, c]`, probabilities, zeros where `teacher_valid` is False.
+
+        Raises:
+            InputError: the clip cannot be decoded; names it.
+        """
+        clip = self.clips[row]
+        first_frame = 0 if rng is None else self._draw_place(len(clip), rng)
+        start = round(first_frame * FRAME_SECONDS * self.shape.sample_rate)
+        clip = clip[start : start + self.shape.n_samples]
+        audio = np.zeros(self.shape.n_samples, np.int16)
+        audio[: len(clip)] = clip
+        example = {"audio": audio, "n_samples": np.int32(len(clip))}
+        self._add_labels(example, row, first_frame)
+        if self.teacher is not None:
+            self._add_teacher(example, row, first_frame)
+        return example
+
+    def _draw_place(self, clip_samples: int, rng: np.random.Generator) -> int:
+        spare_seconds = (clip_samples - self.shape.n_samples) / self.shape.sample_rate
+        if spare_seconds < FRAME_SECONDS:
+            return 0
+        return int(rng.integers(int(spare_seconds / FRAME_SECONDS + 1e-6) + 1))
+
+    def _add_labels(self, example: dict, row: int, first_frame: int) -> None:
+        if self.shape.targets is None:
+            return
+        events = self.data.events(row)
+        start = first_frame * FRAME_SECONDS
+        if self.shape.targets == "frames":
+            moved = [Event(e.onset - start, e.offset - start, e.label) for e in events]
+            labels = frame_targets(moved, self.n_classes, self.shape.n_frames)
+            example["labels"] = labels
+        else:
+            end = start + self.shape.clip_seconds
+            inside = [e for e in events if e.offset > start and e.onset < end]
+            example["clip_labels"] = clip_targets(inside, self.n_classes)
+
+    def _add_teacher(self, example: dict, row: int, first_frame: int) -> None:
+        n_frames = self.shape.n_frames
+        logits = self.teacher.get(str(self.data.ids[row]))
+        if logits is not None:
+            logits = logits[first_frame : first_frame + n_frames]
+        valid = logits is not None and len(logits) == n_frames
+        if valid and logits.shape[1] != self.n_classes:
+            raise InputError(
+                f"the teacher logits have {logits.shape[1]} classes, the data has "
+                f"{self.n_classes}: use logits of the same vocabulary"
+            )
+        example["teacher_valid"] = np.bool_(valid)
+        example["teacher"] = (
+            sigmoid(logits)
+            if valid
+            else np.zeros((n_frames, self.n_classes), np.float16)
+        )
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns float16 probabilities of logits of any shape, computed in float32."""
+    # tanh neither overflows nor warns at either end.
+    half = np.float32(0.5)
+    return (half * np.tanh(half * logits.astype(np.float32)) + half).astype(np.float16)
+
+
+def mix(own: dict, partner: dict, weight: float) -> dict:
+    """Returns the wavmix of two examples (see `jaxsed.data.wavmix`).
+
+    Labels become float16 fractions. The mix has teacher targets if both have.
+
+    Args:
+        own: from `Examples.cut`.
+        partner: from `Examples.cut`.
+        weight: of `own`.
+    """
+    audio = wavmix.mix_audio(own["audio"], partner["audio"], weight)
+    mixed = {
+        "audio": to_int16(audio / np.float32(32768)),
+        "n_samples": np.maximum(own["n_samples"], partner["n_samples"]),
+    }
+    for name in ("labels", "clip_labels", "teacher"):
+        if name in own:
+            mixed[name] = wavmix.mix_targets(own[name], partner[name], weight)
+    if "teacher_valid" in own:
+        mixed["teacher_valid"] = own["teacher_valid"] & partner["teacher_valid"]
+    return mixed
