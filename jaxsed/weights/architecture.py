@@ -1,0 +1,103 @@
+"""The part of a model's description that says how to build it.
+
+In `model.json`: `encoder` (a name), `sequence` (`kind` and, if there is one, `width` and
+`layers`) and `frontend` (the preset's name, which follows from the encoder and is there
+for the reader). The number of classes is that of the vocabulary.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from jaxsed.errors import InputError
+from jaxsed.labels.vocab import Vocabulary
+from jaxsed.models import sed
+
+
+def describe(
+    encoder: str,
+    sequence: str = "none",
+    sequence_width: int = 256,
+    sequence_layers: int = 2,
+    dtype: str = "float32",
+) -> dict[str, Any]:
+    """Describes what `models.sed.build` makes of these arguments.
+
+    Args:
+      encoder: See `models.sed.build`.
+      sequence: See there.
+      sequence_width: See there; left out of the description if there is no sequence.
+      sequence_layers: See there; likewise.
+      dtype: Accepted, so that a config's arguments fit, and not kept: a matter of the
+        machine, not of the model.
+
+    Returns:
+      The fields `encoder`, `sequence` and `frontend` of a model's description.
+
+    Raises:
+      InputError: As `models.sed.build`.
+    """
+    sizes = {"sequence_width": sequence_width, "sequence_layers": sequence_layers}
+    model = sed.build(encoder, 1, sequence, **sizes, dtype=dtype)
+    described = {"kind": sequence}
+    if sequence != "none":
+        described |= {"width": sequence_width, "layers": sequence_layers}
+    return {
+        "encoder": encoder,
+        "sequence": described,
+        "frontend": model.frontend.name,
+    }
+
+
+def build(description: Mapping[str, Any], dtype: str = "float32"):
+    """Builds the `models.sed.SoundEventModel` that a description names.
+
+    Args:
+      description: Content of `model.json`.
+      dtype: Type of the matrix products.
+
+    Raises:
+      InputError: An architecture or front-end that this jaxsed does not have.
+    """
+    try:
+        sequence = dict(description["sequence"])
+        arguments = {"sequence": sequence.pop("kind")}
+        arguments |= {f"sequence_{name}": size for name, size in sequence.items()}
+        n_classes = len(Vocabulary.from_json(description["vocabulary"]))
+        model = sed.build(description["encoder"], n_classes, dtype=dtype, **arguments)
+    except (TypeError, KeyError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"not an architecture of this jaxsed: encoder {description['encoder']!r}, "
+            f"sequence {description['sequence']!r}"
+        ) from error
+    if model.frontend.name != description["frontend"]:
+        raise InputError(
+            f"front-end {description['frontend']!r} does not belong to the encoder "
+            f"{description['encoder']!r}, which hears {model.frontend.name!r}"
+        )
+    return model
+
+
+def parameter_shapes(description: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Returns the parameters' shapes, by "/"-joined name, of what a description names.
+
+    Nothing is computed: shapes are traced through front-end and model.
+
+    Raises:
+      InputError: As `build`.
+    """
+    model = build(description)
+    samples = round(model.encoder.clip_seconds * model.frontend.sample_rate)
+
+    def init(key):
+        mel = model.frontend(jnp.zeros((1, samples), jnp.float32))
+        return model.init(key, mel)["params"]
+
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    flat = flax.traverse_util.flatten_dict(shapes, sep="/")
+    return {name: leaf.shape for name, leaf in flat.items()}

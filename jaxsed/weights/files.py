@@ -1,0 +1,281 @@
+"""A trained model as a folder that explains itself.
+
+`model.json` says what the model is (architecture, front-end, vocabulary with its hash,
+stage, provenance, licence) and carries the sha256 of `params.safetensors`, which holds
+the parameters under "/"-joined names. Both are plain data: reading a model runs nothing
+that came with it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxsed.errors import InputError
+from jaxsed.labels.events import FRAME_SECONDS
+from jaxsed.labels.vocab import Vocabulary
+from jaxsed.weights import architecture
+from jaxsed.weights.swap import replace_folder
+
+FORMAT = 1
+DESCRIPTION_FILE = "model.json"
+PARAMETER_FILE = "params.safetensors"
+REQUIRED = (
+    "encoder",
+    "sequence",
+    "frontend",
+    "vocabulary",
+    "stage",
+    "licence",
+    "provenance",
+)
+
+Params = Mapping[str, Any]
+
+
+def save_model(
+    folder: Path | str, params: Params, description: Mapping[str, Any]
+) -> None:
+    """Writes a model folder, complete or not at all.
+
+    Everything is written to a folder beside `folder` first, which then takes its place.
+    A model that was there before stays readable up to that moment; files in it that are
+    not the model's are kept.
+
+    Args:
+      folder: Where to; its parents are made.
+      params: Nested mapping of float32 arrays, numpy or jax.
+      description: `architecture.describe(...)` plus `vocabulary` (`Vocabulary.to_json()`),
+        `stage`, `licence`, `provenance` (a dict of plain values).
+
+    Raises:
+      InputError: The description lacks a field or cannot be written as JSON, a
+        parameter is not float32, or `folder` is taken by something else.
+    """
+    from safetensors.numpy import save
+
+    folder = Path(folder)
+    _check_free(folder)
+    missing = [name for name in REQUIRED if name not in description]
+    if missing:
+        raise InputError(f"model description lacks {', '.join(missing)}")
+    Vocabulary.from_json(description["vocabulary"])
+    blob = save(_flatten(params))
+    content = {
+        "frame_seconds": FRAME_SECONDS,
+        **description,
+        "format": FORMAT,
+        "parameters_sha256": hashlib.sha256(blob).hexdigest(),
+    }
+    try:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model description is not plain JSON data: {error}") from None
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A short name of its own, so that a folder name at the system's limit still works.
+    partial = folder.parent / f".jaxsed-{uuid.uuid4().hex[:12]}.partial"
+    try:
+        partial.mkdir()
+        _write_durably(partial / PARAMETER_FILE, blob)
+        _write_durably(partial / DESCRIPTION_FILE, (text + "\n").encode())
+        replace_folder(partial, folder)
+        _keep_other_files(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def load_model(folder: Path | str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads a model folder and checks it against its own description.
+
+    Returns:
+      `(params, description)`: nested dicts of numpy float32 arrays, exactly those that
+      were saved; and the content of `model.json`.
+
+    Raises:
+      InputError: No model there; made by a newer jaxsed; a damaged file; or parameters
+        that are not those of the architecture named.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    path = folder / PARAMETER_FILE
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); copy the model folder whole, "
+            f"with {DESCRIPTION_FILE} and {PARAMETER_FILE}"
+        ) from error
+    if found != description["parameters_sha256"]:
+        raise InputError(
+            f"{path}: damaged or not of this model: its sha256 is {found[:12]}..., "
+            f"{DESCRIPTION_FILE} expects {description['parameters_sha256'][:12]}...; "
+            "copy the folder again"
+        )
+    arrays = _read_arrays(path)
+    try:
+        expected = architecture.parameter_shapes(description)
+    except InputError as error:
+        raise InputError(f"{folder / DESCRIPTION_FILE}: {error}") from error
+    _check_parameters(path, arrays, expected)
+    return _unflatten(arrays), description
+
+
+def read_description(folder: Path | str) -> dict[str, Any]:
+    """Reads and checks `model.json` alone.
+
+    Raises:
+      InputError: Not a model folder, or its description is damaged or too new.
+    """
+    folder = Path(folder)
+    path = folder / DESCRIPTION_FILE
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(_no_model(folder)) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: damaged: not JSON ({error}); copy the folder again"
+        ) from None
+    if not isinstance(description, dict) or not isinstance(
+        description.get("format"), int
+    ):
+        raise InputError(f"{path}: not the description of a jaxsed model")
+    if description["format"] > FORMAT:
+        raise InputError(
+            f"{path}: format {description['format']} is newer than this jaxsed reads "
+            f"(up to {FORMAT}); upgrade jaxsed"
+        )
+    for name in (*REQUIRED, "parameters_sha256"):
+        if name not in description:
+            raise InputError(f"{path}: damaged: the field {name!r} is missing")
+    if not isinstance(description["parameters_sha256"], str):
+        raise InputError(f"{path}: damaged: parameters_sha256 is not text")
+    try:
+        Vocabulary.from_json(description["vocabulary"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return description
+
+
+def _no_model(folder: Path) -> str:
+    if (folder / "model" / DESCRIPTION_FILE).is_file():
+        return f"{folder}: no model here, but one in it: use {folder / 'model'}"
+    if folder.is_dir():
+        return (
+            f"{folder}: no {DESCRIPTION_FILE} in this folder; "
+            "give the folder of a model, e.g. RUN/model"
+        )
+    if folder.exists():
+        return f"{folder}: is a file; give the folder of a model, e.g. RUN/model"
+    return f"{folder}: no such model folder"
+
+
+def _check_parameters(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    expected: Mapping[str, tuple[int, ...]],
+) -> None:
+    missing = sorted(expected.keys() - arrays.keys())
+    extra = sorted(arrays.keys() - expected.keys())
+    wrong = [
+        f"{name} is {list(arrays[name].shape)}, expected {list(shape)}"
+        for name, shape in sorted(expected.items())
+        if name in arrays and arrays[name].shape != shape
+    ]
+    problems = [
+        f"{what}: {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "")
+        for what, names in (("missing", missing), ("unknown", extra), ("shape", wrong))
+        if names
+    ]
+    if problems:
+        raise InputError(
+            f"{path}: not the parameters of the architecture in {DESCRIPTION_FILE}: "
+            + "; ".join(problems)
+        )
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, struct.error) as error:
+        raise InputError(
+            f"{path}: damaged: not a safetensors file ({error}); copy the folder again"
+        ) from None
+    other = [name for name, array in arrays.items() if array.dtype != np.float32]
+    if other:
+        raise InputError(
+            f"{path}: {other[0]} is {arrays[other[0]].dtype}; parameters are float32"
+        )
+    return arrays
+
+
+def _walk(tree: Mapping[str, Any], prefix: str = ""):
+    for name, value in tree.items():
+        if not isinstance(name, str) or "/" in name:
+            raise InputError(f"parameter name {name!r} must be text without '/'")
+        if isinstance(value, Mapping):
+            yield from _walk(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value
+
+
+def _flatten(params: Params) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, value in _walk(params):
+        array = np.asarray(value, order="C")
+        if array.dtype != np.float32:
+            raise InputError(
+                f"parameter {name} is {array.dtype}; a model is saved in float32"
+            )
+        arrays[name] = array
+    return arrays
+
+
+def _unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *parents, leaf = name.split("/")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = array
+    return tree
+
+
+def _check_free(folder: Path) -> None:
+    """Refuses to replace anything that is not a model or an empty folder."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder}: is not a folder; choose another place")
+    if folder.is_dir():
+        taken = any(folder.iterdir()) and not (folder / DESCRIPTION_FILE).is_file()
+        if taken:
+            raise InputError(
+                f"{folder}: holds other files and no model; choose a new or empty folder"
+            )
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _keep_other_files(replaced: Path, folder: Path) -> None:
+    """Moves what a replaced model folder held besides the model to the new one."""
+    for path in replaced.iterdir() if replaced.is_dir() else ():
+        if path.name not in (PARAMETER_FILE, DESCRIPTION_FILE):
+            os.replace(path, folder / path.name)
