@@ -1,0 +1,1 @@
+"""Augmentation on the device: pure `(key, batch) -> batch`, targets move along."""

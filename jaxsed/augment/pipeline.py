@@ -1,0 +1,250 @@
+"""The order of augmentations, and the one mapping of plain values that sets them.
+
+Order of the released training script (PretrainedSED `ex_audioset_strong.py`): mixup of
+waveforms, front-end, time rolling, mixup, Freq-MixStyle, time mask, filter
+augmentation, frequency warping. What has probability 0 is not traced and costs nothing.
+
+A batch is a dict of device arrays: `audio` float32 `[b, n]` in [-1, 1] or `mel`
+`[b, t, f]`, and any of `labels [b, t', c]`, `clip_labels [b, c]`, `teacher [b, t', c]`
+(probabilities), `teacher_valid` bool `[b]`. Other entries are passed on as they are.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxsed.augment import mix, spectrogram, timeline
+from jaxsed.errors import InputError
+
+Batch = dict[str, jax.Array]
+
+# Every key there is, everything off. Strengths are the released script's.
+DEFAULTS: dict[str, Any] = {
+    "wave_mixup_probability": 0.0,
+    "wave_mixup_alpha": 2.0,  # Beta(a, a)
+    "time_roll_probability": 0.0,
+    "time_roll_sigma": 0.125,  # standard deviation, part of the clip
+    "time_roll_snap": True,  # whole label frames; False: released
+    "mixup_probability": 0.0,
+    "mixup_alpha": 0.2,
+    "mixstyle_probability": 0.0,
+    "mixstyle_alpha": 0.4,
+    "time_mask_probability": 0.0,
+    "time_mask_min_part": 0.05,  # of the clip
+    "time_mask_max_part": 0.2,
+    "filter_probability": 0.0,
+    "filter_min_bands": 3,
+    "filter_max_bands": 5,  # inclusive
+    "filter_min_width": 6,  # mel bins
+    "filter_range_db": 6.0,
+    "filter_units_per_db": 0.0,  # 0 multiplies the log-mel: released
+    "warp_probability": 0.0,
+    "warp_min_scale": 0.6,  # part of the mel bins
+    "partner": "neighbour",  # permutation: released
+    "per_batch": False,  # True: released, one coin a batch
+}
+
+# Effective Pre-Training, section III-A: frequency warping, filter augmentation,
+# Freq-MixStyle, mixup of waveforms and spectrograms, and time rolling. The paper gives
+# no probabilities; these are the released teacher command's (README, --wavmix_p=1.0).
+TEACHER = {
+    **DEFAULTS,
+    "wave_mixup_probability": 1.0,
+    "time_roll_probability": 1.0,
+    "mixup_probability": 0.3,
+    "mixstyle_probability": 0.3,
+    "filter_probability": 0.8,
+    "warp_probability": 0.8,
+}
+# Same section: students take mixup alone. Probabilities of the released student command.
+STUDENT = {**DEFAULTS, "wave_mixup_probability": 0.5, "mixup_probability": 0.3}
+
+# What the released script does with the same commands: coins a batch, partners by
+# permutation, and time rolling by odd frames, for students too.
+_RELEASED = {"partner": "permutation", "per_batch": True, "time_roll_snap": False}
+RELEASED_TEACHER = {**TEACHER, **_RELEASED}
+RELEASED_STUDENT = {**STUDENT, **_RELEASED, "time_roll_probability": 1.0}
+
+# Each augmentation folds its own number into the key, so that switching one on or off
+# leaves the draws of the others as they were. Never renumber: runs would change.
+_KEY_NUMBER = {
+    "wave_mixup": 0,
+    "time_roll": 1,
+    "mixup": 2,
+    "mixstyle": 3,
+    "time_mask": 4,
+    "filter": 5,
+    "warp": 6,
+}
+
+
+def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the config with every key, missing ones from `DEFAULTS`.
+
+    Raises:
+        InputError: an unknown key, or a value out of its range.
+    """
+    for name in config:
+        if name not in DEFAULTS:
+            nearest = difflib.get_close_matches(name, DEFAULTS, n=1, cutoff=0.0)[0]
+            raise InputError(
+                f"augment.{name} is not an augmentation setting: "
+                f"did you mean {nearest!r}?"
+            )
+    full = {**DEFAULTS, **config}
+    for name, low, high in _RANGES:
+        value = full[name]
+        if not (isinstance(value, int | float) and low <= value <= high):
+            raise InputError(
+                f"augment.{name}={value!r} is out of range: "
+                f"give a number from {low:g} to {high:g}"
+            )
+    if full["filter_max_bands"] < full["filter_min_bands"]:
+        raise InputError(
+            f"augment.filter_max_bands={full['filter_max_bands']} is less than "
+            f"filter_min_bands={full['filter_min_bands']}: swap them"
+        )
+    if full["time_mask_max_part"] < full["time_mask_min_part"]:
+        raise InputError(
+            f"augment.time_mask_max_part={full['time_mask_max_part']} is less than "
+            f"time_mask_min_part={full['time_mask_min_part']}: swap them"
+        )
+    if full["partner"] not in mix.PARTNERS:
+        raise InputError(
+            f"augment.partner={full['partner']!r} is not known: "
+            f"use {' or '.join(mix.PARTNERS)}"
+        )
+    return full
+
+
+_RANGES = (
+    *((name, 0.0, 1.0) for name in DEFAULTS if name.endswith("_probability")),
+    *((name, 1e-3, 1e3) for name in DEFAULTS if name.endswith("_alpha")),
+    ("time_roll_sigma", 0.0, 10.0),
+    ("time_mask_min_part", 0.0, 1.0),
+    ("time_mask_max_part", 0.0, 1.0),
+    ("filter_min_bands", 1, 64),
+    ("filter_max_bands", 1, 64),
+    ("filter_min_width", 1, 1024),
+    ("filter_range_db", 0.0, 200.0),
+    ("filter_units_per_db", 0.0, 10.0),
+    ("warp_min_scale", 0.0, 1.0),
+)
+
+
+def augment_wave(key: jax.Array, batch: Batch, config: Mapping[str, Any]) -> Batch:
+    """Returns the batch with waveforms augmented; before the front-end.
+
+    Args:
+        key: of this step. Example i draws from it folded with i.
+        batch: see the module's docstring, with `audio`.
+        config: settings, see `DEFAULTS`.
+
+    Raises:
+        InputError: unknown or impossible setting; arrays that do not fit together.
+    """
+    config = resolve(config)
+    if not config["wave_mixup_probability"]:
+        return batch
+    batch = _checked(batch, "audio", ("b", "n"))
+    return mix.random_mixup(
+        jax.random.fold_in(key, _KEY_NUMBER["wave_mixup"]),
+        batch,
+        "audio",
+        **_settings(config, "wave_mixup", "partner"),
+        distance=1,
+    )
+
+
+def augment_mel(key: jax.Array, batch: Batch, config: Mapping[str, Any]) -> Batch:
+    """Returns the batch with spectrograms augmented; after the front-end.
+
+    Args:
+        key: of this step. Example i draws from it folded with i.
+        batch: see the module's docstring, with `mel`.
+        config: settings, see `DEFAULTS`.
+
+    Raises:
+        InputError: unknown or impossible setting; arrays that do not fit together.
+    """
+    config = resolve(config)
+    active = [
+        n for n in _KEY_NUMBER if n != "wave_mixup" and config[f"{n}_probability"]
+    ]
+    if not active:
+        return batch
+    batch = _checked(batch, "mel", ("b", "t", "f"))
+    keys = {name: jax.random.fold_in(key, _KEY_NUMBER[name]) for name in active}
+    if "time_roll" in active:
+        batch = timeline.random_time_roll(
+            keys["time_roll"], batch, **_settings(config, "time_roll")
+        )
+    if "mixup" in active:
+        settings = _settings(config, "mixup", "partner", "per_batch")
+        batch = mix.random_mixup(keys["mixup"], batch, "mel", **settings, distance=2)
+    if "mixstyle" in active:
+        settings = _settings(config, "mixstyle", "partner", "per_batch")
+        batch = mix.random_mixstyle(keys["mixstyle"], batch, **settings, distance=3)
+    if "time_mask" in active:
+        settings = _settings(config, "time_mask", "per_batch")
+        batch = timeline.random_time_mask(keys["time_mask"], batch, **settings)
+    if "filter" in active:
+        settings = _settings(config, "filter", "per_batch")
+        batch = spectrogram.random_filter(keys["filter"], batch, **settings)
+    if "warp" in active:
+        settings = _settings(config, "warp", "per_batch")
+        batch = spectrogram.random_warp(keys["warp"], batch, **settings)
+    return batch
+
+
+def _settings(config: dict[str, Any], name: str, *shared: str) -> dict[str, Any]:
+    """Returns the settings `NAME_x` as `x`, and the shared ones asked for."""
+    prefix = f"{name}_"
+    own = {k.removeprefix(prefix): v for k, v in config.items() if k.startswith(prefix)}
+    return {**own, **{k: config[k] for k in shared}}
+
+
+_SHAPES = {
+    "labels": ("b", "t'", "c"),
+    "clip_labels": ("b", "c"),
+    "teacher": ("b", "t'", "c"),
+    "teacher_valid": ("b",),
+}
+
+
+def _checked(batch: Batch, sound: str, sound_axes: tuple[str, ...]) -> Batch:
+    """Returns the batch with sound and targets as float32.
+
+    Raises:
+        InputError: sound is missing or integer, or axes of one letter differ in size.
+    """
+    if sound not in batch:
+        raise InputError(
+            f"the batch has no {sound!r}, only {', '.join(sorted(batch))}: "
+            "augment_wave takes 'audio', augment_mel takes 'mel'"
+        )
+    if not jnp.issubdtype(batch[sound].dtype, jnp.floating):
+        raise InputError(
+            f"{sound} is {batch[sound].dtype}, but augmentation takes float32: "
+            "divide int16 audio by 32768 first"
+        )
+    batch, sizes = dict(batch), {}
+    for name, axes in {sound: sound_axes, **_SHAPES}.items():
+        if name not in batch:
+            continue
+        shape = batch[name].shape
+        fits = len(shape) == len(axes) and all(
+            sizes.setdefault(axis, size) == size for axis, size in zip(axes, shape)
+        )
+        if not fits:
+            known = ", ".join(f"{axis}={size}" for axis, size in sizes.items())
+            raise InputError(
+                f"{name} has shape {list(shape)}, but [{', '.join(axes)}] with {known} "
+                "is expected: all arrays of a batch describe the same clips"
+            )
+        if name != "teacher_valid":
+            batch[name] = batch[name].astype(jnp.float32)
+    return batch

@@ -1,0 +1,157 @@
+"""Augmentation along time, where frame targets move with the sound: roll and mask.
+
+Each augmentation is a deterministic function of drawn numbers, and a `random_*`
+function that draws them an example (see `draws.py`). Numbers are those of the released
+code (PretrainedSED `helpers/augment.py`) unless said otherwise.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxsed.augment import draws
+
+Batch = dict[str, jax.Array]
+
+FRAME_TARGETS = ("labels", "teacher")
+# 40 ms labels on 10 ms frames; used where the batch has no frame targets to tell.
+MEL_FRAMES_PER_LABEL = 4
+
+
+def mel_frames_per_label(batch: Batch) -> int:
+    """Returns how many mel frames one label frame lasts, a whole number.
+
+    10 s are 250 label frames and 998 to 1001 mel frames, depending on how a front-end
+    pads: 4.
+    """
+    for name in FRAME_TARGETS:
+        if name in batch:
+            return max(1, round(batch["mel"].shape[1] / batch[name].shape[1]))
+    return MEL_FRAMES_PER_LABEL
+
+
+def roll_time(frames: jax.Array, shift: jax.Array, period: int) -> jax.Array:
+    """Moves frames later by `shift`, around a circle of `period` frames.
+
+    Frames past the period stay where they are. Where the array is shorter than the
+    period, its last frame stands in for the missing ones. So a spectrogram of 998 or
+    1001 frames turns in step with its 250 label frames, period 1000.
+
+    Args:
+        frames: `[b, t, ...]`.
+        shift: int32 `[b]`, positive is later.
+        period: length of the circle in frames.
+    """
+    # One gather of whole rows: faster on the CPU than slicing a doubled array, and
+    # the only form in which the frames past the period cost nothing extra.
+    n_frames = frames.shape[1]
+    place = jnp.arange(n_frames)
+    source = jnp.mod(place[None] - shift[:, None], period)
+    source = jnp.where(place < period, jnp.minimum(source, n_frames - 1), place)
+    return jax.vmap(lambda rows, order: rows[order])(frames, source)
+
+
+def roll_shifts(
+    drawn_frames: jax.Array, frames_per_label: int, snap: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Returns int32 shifts `(mel frames, label frames)` of drawn, real ones.
+
+    Args:
+        drawn_frames: float32, mel frames.
+        frames_per_label: mel frames a label frame lasts.
+        snap: move the spectrogram by whole label frames, so that both move exactly
+            alike. False is the released code: the draw is cut to a whole mel frame and
+            labels go round-half-even(shift / 4), up to 20 ms off.
+    """
+    mel_shift = jnp.trunc(drawn_frames)
+    label_shift = jnp.round(mel_shift / frames_per_label)
+    if snap:
+        mel_shift = label_shift * frames_per_label
+    return mel_shift.astype(jnp.int32), label_shift.astype(jnp.int32)
+
+
+def random_time_roll(
+    key: jax.Array,
+    batch: Batch,
+    *,
+    probability: float,
+    sigma: float = 0.125,
+    snap: bool = True,
+) -> Batch:
+    """Rolls spectrogram, labels and teacher targets by a normally distributed time.
+
+    Args:
+        key: of this augmentation in this step.
+        batch: `mel [b, t, f]` and any of `labels`, `teacher [b, t', c]`.
+        probability: of an example being rolled. The released code rolls every clip,
+            students' too; the paper does not name rolling.
+        sigma: standard deviation, as a part of the clip (0.125 of 10 s is 1.25 s).
+        snap: see `roll_shifts`. Also closes the circle at a whole label frame; the
+            released code rolls all mel frames.
+    """
+    n_examples, n_frames, _ = batch["mel"].shape
+    coin_key, shift_key = jax.random.split(key)
+    normal = jax.vmap(jax.random.normal)(draws.example_keys(shift_key, n_examples))
+    coins = draws.coins(coin_key, n_examples, probability)
+    drawn = jnp.where(coins, normal * int(n_frames * sigma), 0.0)
+    frames_per_label = mel_frames_per_label(batch)
+    mel_shift, label_shift = roll_shifts(drawn, frames_per_label, snap)
+    period = n_frames
+    if snap:
+        period = round(n_frames / frames_per_label) * frames_per_label
+    rolled = {"mel": roll_time(batch["mel"], mel_shift, period)}
+    for name in FRAME_TARGETS:
+        if name in batch:
+            n_labels = batch[name].shape[1]
+            rolled[name] = roll_time(batch[name], label_shift, n_labels)
+    return {**batch, **rolled}
+
+
+def mask_time(frames: jax.Array, first: jax.Array, width: jax.Array) -> jax.Array:
+    """Sets `width [b]` frames from frame `first [b]` on to zero; `frames [b, t, ...]`."""
+    place = jnp.arange(frames.shape[1])
+    masked = (place >= first[:, None]) & (place < (first + width)[:, None])
+    return jnp.where(masked.reshape(masked.shape + (1,) * (frames.ndim - 2)), 0, frames)
+
+
+def random_time_mask(
+    key: jax.Array,
+    batch: Batch,
+    *,
+    probability: float,
+    min_part: float = 0.05,
+    max_part: float = 0.2,
+    per_batch: bool = False,
+) -> Batch:
+    """Hides a stretch of time from the network, the labels and the teacher alike.
+
+    The released code zeroes the labels twice and the teacher targets never, so a
+    distilled student is told to hear what was erased; off by default there. Clip labels
+    stay: what else is in the clip still tells.
+
+    Args:
+        key: of this augmentation in this step.
+        batch: `mel [b, t, f]` and any of `labels`, `teacher [b, t', c]`.
+        probability: of an example being masked.
+        min_part: shortest mask, as a part of the clip.
+        max_part: upper bound of the mask's length (exclusive, in label frames).
+        per_batch: the same mask for the whole batch (released).
+    """
+    n_examples, n_frames, _ = batch["mel"].shape
+    frames_per_label = mel_frames_per_label(batch)
+    n_labels = round(n_frames / frames_per_label)
+    shortest = int(n_labels * min_part)
+    longest = max(int(n_labels * max_part), shortest + 1)
+    coin_key, width_key, first_key = jax.random.split(key, 3)
+    width_keys = draws.example_keys(width_key, n_examples, per_batch)
+    first_keys = draws.example_keys(first_key, n_examples, per_batch)
+    width = shortest + draws.uniform_integers(width_keys, longest - shortest)
+    first = draws.uniform_integers(first_keys, jnp.maximum(n_labels - width, 1))
+    coins = draws.coins(coin_key, n_examples, probability, per_batch)
+    width = jnp.where(coins, width, 0)
+    mel = mask_time(batch["mel"], first * frames_per_label, width * frames_per_label)
+    targets = {
+        name: mask_time(batch[name], first, width)
+        for name in FRAME_TARGETS
+        if name in batch
+    }
+    return {**batch, "mel": mel, **targets}

@@ -1,0 +1,127 @@
+"""Losses of all stages: binary cross-entropy on frames and clips, and distillation.
+
+All take logits in any float type, compute in float32 and return
+`(loss, measurements)`: a scalar to minimise, and scalars worth logging.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxsed.errors import InputError
+
+Measurements = dict[str, jax.Array]
+
+
+def frame_bce(
+    logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None
+) -> tuple[jax.Array, Measurements]:
+    """Binary cross-entropy, mean over clips, frames and classes.
+
+    Args:
+        logits: `[b, t, c]`.
+        labels: `[b, t, c]` in [0, 1], soft after mixup.
+        valid: `[b]`, false for clips that only fill up a batch; None counts all.
+
+    Raises:
+        InputError: shapes differ.
+    """
+    _check(logits, labels, "labels")
+    loss = _mean_over_clips(_per_clip(logits, labels), valid)
+    return loss, {"label_bce": loss}
+
+
+def clip_bce(
+    clip_logits: jax.Array, clip_labels: jax.Array, valid: jax.Array | None = None
+) -> tuple[jax.Array, Measurements]:
+    """Binary cross-entropy of clip labels, mean over clips and classes.
+
+    Args:
+        clip_logits: `[b, c]`.
+        clip_labels: `[b, c]` in [0, 1].
+        valid: `[b]`, false for clips that only fill up a batch; None counts all.
+
+    Raises:
+        InputError: shapes differ.
+    """
+    _check(clip_logits, clip_labels, "clip_labels")
+    loss = _mean_over_clips(_per_clip(clip_logits, clip_labels), valid)
+    return loss, {"label_bce": loss}
+
+
+def distillation(
+    logits: jax.Array,
+    labels: jax.Array,
+    teacher: jax.Array,
+    weight: float = 0.9,
+    teacher_valid: jax.Array | None = None,
+) -> tuple[jax.Array, Measurements]:
+    """Learns from labels and from an ensemble: (1 - w) BCE(labels) + w BCE(teacher).
+
+    Effective Pre-Training, section II-D; the weight is the released student command's
+    (README, --distillation_loss_weight=0.9; the paper does not state it). The entropy
+    of the teacher's soft targets is not subtracted, so the loss does not reach 0.
+
+    Clips without teacher targets learn from their labels with full weight, so that
+    every clip counts the same.
+
+    Args:
+        logits: `[b, t, c]`.
+        labels: `[b, t, c]` in [0, 1].
+        teacher: `[b, t, c]`, probabilities.
+        weight: w, from 0 to 1.
+        teacher_valid: `[b]`, false for clips without teacher targets, whose `teacher`
+            is then ignored, whatever it holds; None: all have them.
+
+    Returns:
+        The loss, and `label_bce`, `teacher_bce` (of the clips that have a teacher; 0
+        if none has) and `teacher_part`, the part of clips that have one.
+
+    Raises:
+        InputError: shapes differ, or `weight` is not in [0, 1].
+    """
+    if not 0 <= weight <= 1:
+        raise InputError(
+            f"the distillation weight is {weight}: choose a value from 0 to 1"
+        )
+    _check(logits, labels, "labels")
+    _check(logits, teacher, "teacher")
+    n_clips = logits.shape[0]
+    if teacher_valid is None:
+        teacher_valid = jnp.ones(n_clips, bool)
+    has_teacher = teacher_valid.astype(bool)
+    teacher = jnp.where(has_teacher[:, None, None], teacher, 0)
+    label_bce = _per_clip(logits, labels)
+    teacher_bce = jnp.where(has_teacher, _per_clip(logits, teacher), 0.0)
+    share = jnp.where(has_teacher, weight, 0.0)
+    loss = ((1.0 - share) * label_bce + share * teacher_bce).mean()
+    return loss, {
+        "label_bce": label_bce.mean(),
+        "teacher_bce": _mean_over_clips(teacher_bce, has_teacher),
+        "teacher_part": has_teacher.astype(jnp.float32).mean(),
+    }
+
+
+def _per_clip(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Returns `[b]`, the mean binary cross-entropy of each clip."""
+    logits = logits.astype(jnp.float32)
+    targets = targets.astype(jnp.float32)
+    # Accurate at both ends: the first two terms cancel exactly where the answer is
+    # right, and what is left is below 1. exp never overflows.
+    bce = jnp.maximum(logits, 0.0) - logits * targets
+    bce = bce + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return bce.mean(axis=tuple(range(1, bce.ndim)))
+
+
+def _mean_over_clips(per_clip: jax.Array, valid: jax.Array | None) -> jax.Array:
+    if valid is None:
+        return per_clip.mean()
+    valid = valid.astype(bool)
+    return jnp.where(valid, per_clip, 0.0).sum() / jnp.maximum(valid.sum(), 1)
+
+
+def _check(logits: jax.Array, targets: jax.Array, name: str) -> None:
+    if logits.shape != targets.shape:
+        raise InputError(
+            f"{name} have shape {list(targets.shape)} but the logits "
+            f"{list(logits.shape)}: frames and classes must be the model's"
+        )
