@@ -1,0 +1,1 @@
+"""CC0 recordings that the soundscapes are mixed from: audio, table, reader."""
