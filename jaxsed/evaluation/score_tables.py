@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxsed.errors import InputError
 from jaxsed.evaluation.scores import ScoreStore
+from jaxsed.labels import vocab
 from jaxsed.labels.vocab import Vocabulary
 
 
@@ -70,7 +71,7 @@ class ScoreTables:
         if not self.ids:
             raise InputError(f"no usable score file: {self.problems[0]}")
         self._file.flush()
-        self.vocabulary = Vocabulary(self.path.name or "scores", tuple(names))
+        self.vocabulary = _vocabulary(self.path.name or "scores", names)
         shape = (self._first_row[-1], len(names))
         self._scores = np.memmap(self._file, np.float64, mode="r", shape=shape)
         self._row_of = {clip_id: row for row, clip_id in enumerate(self.ids)}
@@ -171,9 +172,6 @@ def write_tables(
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    header = "\t".join(["onset", "offset", *store.vocabulary.names])
-    if len(header.splitlines()) != 1 or header.count("\t") != len(store.vocabulary) + 1:
-        raise InputError("a class name holds a tab or a line break; rename it first")
     rows = np.flatnonzero(store.written)
     for row in rows:
         clip_id = store.ids[row]
@@ -181,16 +179,29 @@ def write_tables(
             raise InputError(f"clip id {clip_id!r} cannot be a file name; rename it")
         scores = store.logits[row].astype(np.float64)
         if probabilities:
-            scores = 1 / (1 + np.exp(-scores))
+            with np.errstate(over="ignore"):  # exp(710) is inf, and 1 / inf is right
+                scores = 1 / (1 + np.exp(-scores))
         borders = store.timestamps(row)
         table = np.column_stack([borders[:-1], borders[1:], scores]).tolist()
         beside = path / f".{clip_id}.partial"
         with open(beside, "w", encoding="utf-8", newline="") as file:
-            file.write(header + "\n")
+            header = ["onset", "offset", *store.vocabulary.names]
+            csv.writer(file, delimiter="\t", lineterminator="\n").writerow(header)
             # repr of a float is the shortest text that reads back as the same number.
             file.writelines("\t".join(map(repr, frame)) + "\n" for frame in table)
         os.replace(beside, path / f"{clip_id}.tsv")
     return len(rows)
+
+
+def _vocabulary(name: str, columns: list[str]) -> Vocabulary:
+    """Columns may be display names, or AudioSet MIDs as in PretrainedSED's scores."""
+    names, mids = [], []
+    for column in columns:
+        mid = column if column.startswith(("/m/", "/g/", "/t/")) else None
+        shipped = [v for v in map(vocab.load, vocab.SHIPPED) if mid and mid in v]
+        names.append(shipped[0].names[shipped[0].index(mid)] if shipped else column)
+        mids.append(mid)
+    return Vocabulary(name, tuple(names), tuple(mids))
 
 
 def _in_order(

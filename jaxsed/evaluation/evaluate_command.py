@@ -1,0 +1,104 @@
+"""Evaluates stored scores against true events: PSDS1, pAUROC, per-class table.
+
+SCORES is a folder of scores written by jaxsed (scores.json, logits.npy), or a folder
+of one TSV a clip in the format of sed_scores_eval (onset, offset, one column a class).
+
+EVENTS is a table with the columns of AudioSet Strong (segment_id, start_time_seconds,
+end_time_seconds, label) or of DCASE (filename, onset, offset, event_label); labels are
+MIDs or names. DURATIONS has the columns filename and duration (seconds). Tabs, commas
+and semicolons are recognised.
+
+Only classes that the model and the events share are scored. Rows that make no sense,
+unknown classes and clips without scores are counted and left out; the command then
+ends with status 3. --out writes per_class.tsv, summary.json and problems.txt.
+
+  jaxsed evaluate scores --events eval.tsv --durations durations.tsv --out results
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jaxsed.errors import InputError
+
+# Named here again because importing the evaluator takes numpy.
+_METRICS = "psds1,psds1_macro,pauroc"
+_SHOWN_PROBLEMS = 10
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `jaxsed evaluate`."""
+    parser.add_argument("scores", metavar="SCORES", help="folder of scores")
+    parser.add_argument("--events", required=True, metavar="TSV", help="true events")
+    parser.add_argument("--durations", metavar="TSV", help="clip lengths in seconds")
+    parser.add_argument("--classes", metavar="TSV", help="all classes: MID and name")
+    parser.add_argument(
+        "--metrics", default=_METRICS, help="comma-separated (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--median",
+        type=float,
+        default=0.48,
+        metavar="SECONDS",
+        help="width of the median filter, 0 = off (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep-empty-clips",
+        action="store_true",
+        help="also score clips without events (only false alarms can happen there)",
+    )
+    parser.add_argument("--out", metavar="DIR", help="write the results there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates, prints and writes; returns the exit status.
+
+    Raises:
+        InputError: nothing could be evaluated.
+    """
+    from jaxsed.evaluation import truth_files
+    from jaxsed.evaluation.evaluator import evaluate
+    from jaxsed.evaluation.result import write_summary, write_table
+
+    if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
+        raise InputError(f"{args.out}: is a file; --out needs a folder")
+    scores = _open_scores(Path(args.scores))
+    classes = truth_files.read_classes(args.classes) if args.classes else None
+    truth = truth_files.read_events(args.events, scores.vocabulary, classes)
+    durations, problems = {}, []
+    if args.durations:
+        durations, problems = truth_files.read_durations(args.durations)
+    result = evaluate(
+        scores,
+        truth.events,
+        truth.vocabulary,
+        durations,
+        [name.strip() for name in args.metrics.split(",") if name.strip()],
+        args.median,
+        keep_empty_clips=args.keep_empty_clips,
+    )
+    problems = [*getattr(scores, "problems", []), *truth.problems, *problems]
+    print(result.format_table())
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        print(f"left out: {problem}", file=sys.stderr)
+    if len(problems) > _SHOWN_PROBLEMS:
+        print(f"left out: {len(problems)} rows or files in all", file=sys.stderr)
+    if args.out:
+        out = Path(args.out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_table(result, out / "per_class.tsv")
+        text = "".join(f"{problem}\n" for problem in problems)
+        (out / "problems.txt").write_text(text, encoding="utf-8")
+        write_summary(result, out / "summary.json")
+    return 3 if problems or result.skipped else 0
+
+
+def _open_scores(path: Path):
+    from jaxsed.evaluation.score_tables import ScoreTables
+    from jaxsed.evaluation.scores import ScoreStore
+
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; expected a folder of scores")
+    if not (path / "scores.json").exists() and any(path.glob("*.tsv")):
+        return ScoreTables(path)
+    return ScoreStore(path)

@@ -1,0 +1,103 @@
+"""What every evaluator returns, and how it is printed and written."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The outcome of an evaluation.
+
+    Attributes:
+        summary: measures and counts of the whole set.
+        per_class: one dict a scored class, all with the same keys: `class`, `mid`,
+            counts, then measures.
+        notes: one line for everything that was left out, with its number.
+        skipped: how many things were left out because something was wrong with them.
+    """
+
+    summary: dict[str, float]
+    per_class: list[dict[str, Any]]
+    notes: list[str] = dataclasses.field(default_factory=list)
+    skipped: int = 0
+
+    def frame(self) -> Any:
+        """Returns the per-class table as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.per_class)
+
+    def format_table(self) -> str:
+        """Returns summary, per-class table (best class first) and notes as text."""
+        lines = [f"{name:<12} {_text(value)}" for name, value in self.summary.items()]
+        if self.per_class:
+            columns = [key for key in self.per_class[0] if key != "mid"]
+            measure = columns[-1]
+            for name in ("psds1", "map"):
+                measure = name if name in columns else measure
+            ranked = sorted(self.per_class, key=lambda row: _rank(row[measure]))
+            cells = [[_text(row[key]) for key in columns] for row in ranked]
+            lines += ["", *_aligned([columns, *cells])]
+        if self.notes:
+            lines += ["", *(f"note: {note}" for note in self.notes)]
+        return "\n".join(lines)
+
+
+def write_table(result: Result, path: str | os.PathLike) -> None:
+    """Writes the per-class table as TSV, atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    if result.per_class:
+        writer.writerow(result.per_class[0])
+        writer.writerows(row.values() for row in result.per_class)
+    _write(Path(path), text.getvalue())
+
+
+def write_summary(result: Result, path: str | os.PathLike) -> None:
+    """Writes summary and notes as JSON, atomically; what is not a number is null."""
+    summary = {
+        name: value if math.isfinite(value) else None
+        for name, value in result.summary.items()
+    }
+    value = {"summary": summary, "notes": result.notes, "skipped": result.skipped}
+    _write(Path(path), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def examples(names: Sequence[str], n_shown: int = 3) -> str:
+    """Returns the first few of a list for a note: `a, b, c, ...`."""
+    more = ", ..." if len(names) > n_shown else ""
+    return ", ".join(str(name) for name in names[:n_shown]) + more
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def _rank(value: float) -> float:
+    return math.inf if math.isnan(value) else -value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4f}"
+    return str(value)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        ).rstrip()
+        for row in rows
+    ]

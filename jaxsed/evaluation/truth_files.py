@@ -1,0 +1,215 @@
+"""Reading true events, clip durations and class names from the tables of data sets.
+
+Tables may be separated by tabs, commas or semicolons, begin with a byte order mark and
+end lines with CRLF. A row that makes no sense is left out and named in `problems`; a
+table that cannot be understood at all is an InputError.
+"""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxsed.errors import InputError
+from jaxsed.labels import vocab
+from jaxsed.labels.events import Event
+from jaxsed.labels.vocab import Vocabulary
+
+# clip, onset, offset, label: AudioSet Strong as released, and DCASE (DESED, MAESTRO).
+EVENT_COLUMNS = (
+    ("segment_id", "start_time_seconds", "end_time_seconds", "label"),
+    ("filename", "onset", "offset", "event_label"),
+)
+_AUDIO_SUFFIXES = frozenset(
+    ".wav .flac .ogg .opus .mp3 .m4a .mp4 .webm .aif .aiff".split()
+)
+
+
+class TrueEvents(NamedTuple):
+    """True events of a data set.
+
+    Attributes:
+        events: events of each clip; an empty list is a clip known to have none.
+        vocabulary: what their labels mean.
+        problems: one line for each row that was left out.
+    """
+
+    events: dict[str, list[Event]]
+    vocabulary: Vocabulary
+    problems: list[str]
+
+
+def read_events(
+    path: str | Path, model: Vocabulary, classes: Vocabulary | None = None
+) -> TrueEvents:
+    """Reads events with the columns of AudioSet Strong or of DCASE.
+
+    Args:
+        path: the table.
+        model: classes of the model that is evaluated.
+        classes: all classes that may occur. If None, those of the model and of the
+            shipped AudioSet lists may. A label may be a name or a MID; an unknown one
+            is a problem.
+
+    Raises:
+        InputError: unreadable, columns missing, or no usable row.
+    """
+    path = Path(path)
+    header, rows = _read_rows(path)
+    wanted = next((c for c in EVENT_COLUMNS if set(c) <= set(header)), None)
+    if wanted is None:
+        forms = " or ".join(", ".join(columns) for columns in EVENT_COLUMNS)
+        raise InputError(f"{path}: columns are {', '.join(header)}; expected {forms}")
+    places = [header.index(column) for column in wanted]
+    known = [classes] if classes else [model, *(vocab.load(n) for n in vocab.SHIPPED)]
+    label_of: dict[tuple[str, str | None], int] = {}
+    found: dict[str, list[Event]] = {}
+    problems: list[str] = []
+    for line, row in rows:
+        if len(row) <= max(places):
+            problems.append(f"{path} line {line}: {len(row)} values, expected more")
+            continue
+        clip, onset, offset, label = (row[place].strip() for place in places)
+        clip_id = clip_id_of(clip)
+        if clip and not (onset or offset or label):
+            found.setdefault(clip_id, [])  # DCASE's way to list a clip without events
+            continue
+        try:
+            times = _times(onset, offset)
+            what = _resolve(label, known)
+            if not clip:
+                raise InputError("no clip is named")
+        except InputError as error:
+            problems.append(f"{path} line {line}: {error}")
+            continue
+        event = Event(*times, label_of.setdefault(what, len(label_of)))
+        found.setdefault(clip_id, []).append(event)
+    if not label_of:
+        raise InputError(
+            f"{path}: no usable event" + (f"; {problems[0]}" if problems else "")
+        )
+    names, mids = zip(*label_of, strict=True)
+    return TrueEvents(found, Vocabulary(path.stem, names, mids), problems)
+
+
+def read_durations(path: str | Path) -> tuple[dict[str, float], list[str]]:
+    """Reads clip durations in seconds: columns `filename` and `duration`.
+
+    Two columns may do without a header, as in the released eval_durations.csv.
+
+    Returns:
+        `({clip id: seconds}, problems)`.
+
+    Raises:
+        InputError: unreadable, columns missing, or no usable row.
+    """
+    path = Path(path)
+    header, rows = _read_rows(path)
+    if len(header) == 2 and _is_number(header[1]):
+        rows, places = [(1, header), *rows], [0, 1]
+    elif {"filename", "duration"} <= set(header):
+        places = [header.index("filename"), header.index("duration")]
+    else:
+        raise InputError(
+            f"{path}: columns are {', '.join(header)}; expected filename, duration"
+        )
+    found: dict[str, float] = {}
+    problems = []
+    for line, row in rows:
+        values = [row[place].strip() if place < len(row) else "" for place in places]
+        if values[0] and _is_number(values[1]) and float(values[1]) > 0:
+            found[clip_id_of(values[0])] = float(values[1])
+        else:
+            problems.append(
+                f"{path} line {line}: {values[1]!r} is not a duration in seconds"
+            )
+    if not found:
+        raise InputError(f"{path}: no usable duration")
+    return found, problems
+
+
+def read_classes(path: str | Path) -> Vocabulary:
+    """Reads a table of MIDs and names.
+
+    Two columns without a header (AudioSet's mid_to_display_name.tsv), or with the
+    columns `mid` and `name` or `display_name` among others.
+
+    Raises:
+        InputError: unreadable, or of another form.
+    """
+    path = Path(path)
+    header, rows = _read_rows(path)
+    lowered = [column.lower() for column in header]
+    name = next((n for n in ("display_name", "name") if n in lowered), None)
+    if "mid" in lowered and name:
+        mid_place, name_place = lowered.index("mid"), lowered.index(name)
+    elif len(header) == 2:
+        rows, mid_place, name_place = [(1, header), *rows], 0, 1
+    else:
+        raise InputError(
+            f"{path}: columns are {', '.join(header)}; expected MID and name"
+        )
+    pairs = {}
+    for line, row in rows:
+        if len(row) <= max(mid_place, name_place):
+            raise InputError(f"{path} line {line}: expected a MID and a name")
+        pairs[row[mid_place].strip()] = row[name_place].strip()
+    return Vocabulary(path.stem, tuple(pairs.values()), tuple(pairs))
+
+
+def clip_id_of(filename: str) -> str:
+    """Returns a file name without its suffix, if that is one of an audio file.
+
+    Other dots belong to the id.
+    """
+    stem, dot, suffix = filename.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in _AUDIO_SUFFIXES else filename
+
+
+def _resolve(label: str, known: Sequence[Vocabulary]) -> tuple[str, str | None]:
+    for vocabulary in known:
+        if label in vocabulary:
+            index = vocabulary.index(label)
+            return vocabulary.names[index], vocabulary.mids[index]
+    known[0].index(label)  # raises, naming the nearest class
+    raise AssertionError("unreachable")
+
+
+def _times(onset: str, offset: str) -> tuple[float, float]:
+    if not (_is_number(onset) and _is_number(offset)):
+        raise InputError(f"times {onset!r} to {offset!r} are not seconds")
+    if float(onset) < 0:
+        raise InputError(f"the event starts at {onset} s, before the clip")
+    if float(offset) <= float(onset):
+        raise InputError(f"the event ends at {offset} s, not after its start {onset} s")
+    return float(onset), float(offset)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Returns the first row and the numbered others, without empty ones."""
+    rows = list(_numbered_rows(path))
+    if not rows:
+        raise InputError(f"{path}: the table is empty")
+    return [column.strip() for column in rows[0][1]], rows[1:]
+
+
+def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            separator = max("\t,;", key=first.count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator)
+            for row in reader:
+                if any(value.strip() for value in row):
+                    yield reader.line_num, row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table ({error})") from error
