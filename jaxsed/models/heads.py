@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsed.models.initializers import fan_in_uniform
+
 
 def align(frames: jax.Array, n_frames: int) -> jax.Array:
     """Resamples a sequence in time: averages it when longer, interpolates when shorter.
@@ -71,12 +73,6 @@ def linear_matrix(length: int, n_frames: int) -> np.ndarray:
     return matrix
 
 
-def uniform_fan_in(key, shape, dtype=jnp.float32):
-    """PyTorch's start of `nn.Linear` kernels: uniform in +-1/sqrt(features in)."""
-    bound = shape[0] ** -0.5
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
 class LinearHead(nn.Module):
     """One dense layer to class logits, in float32 or better.
 
@@ -89,17 +85,12 @@ class LinearHead(nn.Module):
     @nn.compact
     def __call__(self, frames: jax.Array) -> jax.Array:
         """Maps `[..., d]` to logits `[..., c]`."""
-        dtype = jnp.promote_types(frames.dtype, jnp.float32)
-
-        def bias_init(key, shape, dtype):
-            bound = frames.shape[-1] ** -0.5
-            return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-        kernel = self.param(
-            "kernel", uniform_fan_in, (frames.shape[-1], self.n_classes)
-        )
-        bias = self.param("bias", bias_init, (self.n_classes,), jnp.float32)
+        features = frames.shape[-1]
+        init = fan_in_uniform(features)
+        kernel = self.param("kernel", init, (features, self.n_classes))
+        bias = self.param("bias", init, (self.n_classes,))
         # The matmul runs in the type of the frames, its sum is kept in float32.
+        dtype = jnp.promote_types(frames.dtype, jnp.float32)
         logits = jnp.matmul(
             frames, kernel.astype(frames.dtype), preferred_element_type=dtype
         )

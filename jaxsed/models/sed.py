@@ -11,12 +11,15 @@ import jax.numpy as jnp
 from jaxsed.errors import InputError
 from jaxsed.frontends.presets import PRESETS, Preset
 from jaxsed.models.atst_frame import atst_frame, tiny_atst_frame
+from jaxsed.models.fpasst import fpasst, tiny_fpasst
 from jaxsed.models.heads import LinearHead, align
 from jaxsed.models.sequence import GATES, SequenceModel
 
 ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
     "atst_frame": atst_frame,
+    "fpasst": fpasst,
     "tiny_atst_frame": tiny_atst_frame,
+    "tiny_fpasst": tiny_fpasst,
 }
 SEQUENCES = ("none", *GATES)
 DTYPES = ("float32", "bfloat16", "float64")

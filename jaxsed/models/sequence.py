@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsed.models.initializers import fan_in_uniform
+
 GATES = {"bigru": 3, "bilstm": 4}
 
 
@@ -36,11 +38,7 @@ class BidirectionalLayer(nn.Module):
         gates = GATES[self.cell] * self.width
         dtype = jnp.dtype(self.dtype)
         state_dtype = jnp.promote_types(dtype, jnp.float32)
-        bound = self.width**-0.5
-
-        def uniform(key, shape):
-            return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
-
+        uniform = fan_in_uniform(self.width)  # of the state, for input kernels too
         # The leading axis of all parameters is the direction: forwards, backwards.
         input_kernel = self.param("input_kernel", uniform, (2, features, gates))
         hidden_kernel = self.param("hidden_kernel", uniform, (2, self.width, gates))
@@ -118,7 +116,12 @@ class SequenceModel(nn.Module):
             )
             frames = layer(frames)
         if self.cell == "bilstm":
-            frames = nn.Dense(2 * self.width, dtype=self.dtype, name="embedding")(
-                frames
-            )
+            init = fan_in_uniform(frames.shape[-1])
+            frames = nn.Dense(
+                2 * self.width,
+                kernel_init=init,
+                bias_init=init,
+                dtype=self.dtype,
+                name="embedding",
+            )(frames)
         return frames
