@@ -11,6 +11,7 @@ A record is a length (4 bytes, little endian), a JSON header of that length (`id
 compressed and is decoded by the loader: `jaxsed.audio.decode.load_mono`.
 """
 
+import io
 import json
 import os
 import struct
@@ -74,6 +75,36 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def write_index(
+    directory: Path, clips: list[dict], shard: list[int], row: list[int]
+) -> None:
+    """Writes `index.npz`, atomically.
+
+    Args:
+      directory: The prepared folder.
+      clips: A dict a clip, with `id`, `duration` (seconds) and `events`
+        (`[onset, offset, label]` each), sorted by id.
+      shard: Which shard of the manifest's list holds the clip.
+      row: Which record of the shard.
+    """
+    events = [event for clip in clips for event in clip["events"]]
+    times = np.array([event[:2] for event in events], np.float64).reshape(-1, 2)
+    content = io.BytesIO()
+    np.savez(
+        content,
+        ids=np.array([clip["id"] for clip in clips], np.str_),
+        durations=np.array([clip["duration"] for clip in clips], np.float64),
+        shard=np.array(shard, np.int32),
+        row=np.array(row, np.int32),
+        # Clip i has the events first_event[i] to first_event[i + 1].
+        first_event=np.cumsum([0] + [len(clip["events"]) for clip in clips]),
+        onsets=times[:, 0],
+        offsets=times[:, 1],
+        labels=np.array([event[2] for event in events], np.int32),
+    )
+    write_atomically(directory / INDEX, content.getvalue())
 
 
 class PreparedData:
