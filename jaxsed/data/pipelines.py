@@ -84,10 +84,12 @@ def training_batches(
         independent of workers, threads and process count.
 
     Raises:
-        InputError: an argument is out of range, or (while iterating) a clip cannot be
-            decoded.
+        InputError: an argument is out of range, the teacher's logits are of other
+            classes or clips, or (while iterating) a clip cannot be decoded.
     """
     _check_effort(workers, threads, prefetch_batches, cache_decoded_bytes)
+    if teacher is not None:
+        teacher.check(data.vocabulary, data.ids)
     share = ProcessShare(batch_size, process_index, process_count)
     shape = ExampleShape(clip_seconds, sample_rate, n_frames, targets)
     weights = None
@@ -146,6 +148,8 @@ def evaluation_batches(
         InputError: as `training_batches`.
     """
     _check_effort(workers, threads, prefetch_batches, cache_decoded_bytes)
+    if teacher is not None:
+        teacher.check(data.vocabulary, data.ids)
     share = ProcessShare(batch_size, process_index, process_count)
     shape = ExampleShape(clip_seconds, sample_rate, n_frames, targets)
     examples = Examples(data, shape, teacher, cache_decoded_bytes // max(1, workers))

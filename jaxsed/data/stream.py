@@ -53,7 +53,11 @@ class BatchIterator(grain.DatasetIterator):
             raise StopIteration
         if self._ahead is None:
             self._ahead = self._compute_ahead(self._next_batch)
-        batch = next(self._ahead)
+        try:
+            batch = next(self._ahead)
+        except InputError as error:
+            # grain appends lines on tracebacks to the message meant for the user.
+            raise InputError(str(error).partition("\n")[0]) from error
         self._next_batch += 1
         return batch
 
