@@ -22,7 +22,7 @@ EVENT_COLUMNS = (
     ("filename", "onset", "offset", "event_label"),
 )
 _AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .ogg .opus .mp3 .m4a .mp4 .webm .aif .aiff".split()
+    ("wav", "flac", "ogg", "opus", "mp3", "m4a", "mp4", "webm", "aif", "aiff")
 )
 
 
@@ -164,7 +164,7 @@ def clip_id_of(filename: str) -> str:
     Other dots belong to the id.
     """
     stem, dot, suffix = filename.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in _AUDIO_SUFFIXES else filename
+    return stem if dot and suffix.lower() in _AUDIO_SUFFIXES else filename
 
 
 def _resolve(label: str, known: Sequence[Vocabulary]) -> tuple[str, str | None]:
