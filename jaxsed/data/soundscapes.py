@@ -93,18 +93,23 @@ def _is_complete(out: Path, arguments: dict) -> bool:
         return False
     try:
         found = json.loads((out / "soundscapes.json").read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or found.keys() != arguments.keys():
+            raise ValueError
     except (OSError, ValueError):
         raise InputError(
             f"{out}: is there already, and is not a folder of soundscapes; give a new "
             "or empty folder"
         ) from None
-    differing = [k for k in arguments if found.get(k) != arguments[k]]
+    differing = [k for k in arguments if found[k] != arguments[k]]
+    if {"version", "recordings"} & set(differing):
+        raise InputError(
+            f"{out}: holds soundscapes made by another version of jaxsed; give another "
+            "folder, or delete this one"
+        )
     if differing:
         raise InputError(
             f"{out}: holds soundscapes made with other arguments ("
-            + ", ".join(
-                f"{k} {found.get(k)!r}, not {arguments[k]!r}" for k in differing
-            )
+            + ", ".join(f"{k} {found[k]!r}, not {arguments[k]!r}" for k in differing)
             + "); give another folder, or delete this one"
         )
     for split in table.SPLITS:

@@ -30,14 +30,9 @@ FADE_SECONDS = 0.004  # removes the click of a cut end, shorter than any stroke
 
 
 def cc0_authors(copyright_text: str) -> dict[str, str]:
-    """Authors of the files that have a CC0 entry of their own.
+    """File name (without folder) to author, from a Debian copyright file (DEP-5).
 
-    Args:
-        copyright_text: a Debian copyright file (DEP-5).
-
-    Returns:
-        File name (without folder) to author; entries with wildcards, several files
-        or another licence are left out.
+    Only files with a CC0 entry of their own: no wildcards, no lists of files.
     """
     authors = {}
     for paragraph in re.split(r"\n\s*\n", copyright_text):
@@ -71,14 +66,7 @@ def convert(source: Path, start_seconds: float, max_seconds: float) -> np.ndarra
 
 
 def build(unpacked: Path, out: Path = FOLDER) -> list[Path]:
-    """Converts every row of the table.
-
-    Args:
-        unpacked: folder that the Debian package was unpacked into.
-        out: where the audio files go.
-
-    Returns:
-        The written files.
+    """Converts every row of the table; returns the files written to `out`.
 
     Raises:
         InputError: the package lacks a file, or its entry is not what the table says.

@@ -12,7 +12,8 @@ SPEED_STEPS = tuple(range(-6, 7))
 ACTIVE_DROP_DB = 25.0  # an event lasts while it is within 25 dB of its loudest moment
 BLOCK_SECONDS = 0.005  # resolution of the onsets and offsets
 FADE_IN_SECONDS = 0.001  # keeps the attack of a stroke
-FADE_OUT_SECONDS = 0.02
+FADE_OUT_SECONDS = 0.005  # one block: the offset stays where it was
+EXCERPT_FADE_SECONDS = 0.02
 MIN_EVENT_SECONDS = 0.2
 MAX_EVENT_SECONDS = 4.0
 MAX_STROKES = 8
@@ -124,6 +125,6 @@ def play(rng: np.random.Generator, recording: Recording) -> np.ndarray:
         stroke = faded(wave[first:last], FADE_IN_SECONDS, FADE_OUT_SECONDS)
         wave = _run_of_strokes(rng, stroke)
     elif recording.play == "excerpt":
-        wave = _excerpt(rng, wave)
+        wave = faded(_excerpt(rng, wave), EXCERPT_FADE_SECONDS, EXCERPT_FADE_SECONDS)
     first, last = active_part(wave)
     return faded(wave[first:last], FADE_IN_SECONDS, FADE_OUT_SECONDS)

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,9 +109,10 @@ def _visible(rng: np.random.Generator, wave: np.ndarray) -> tuple[int, np.ndarra
 
 
 def _draw_events(
-    rng: np.random.Generator, split: str, background_rms: float
-) -> Iterator[tuple[SceneEvent, int, np.ndarray]]:
-    """Yields (SceneEvent, first sample, float32 [n])."""
+    rng: np.random.Generator, split: str
+) -> list[tuple[SceneEvent, int, np.ndarray]]:
+    """Events in time order: (SceneEvent, first sample, float32 [n])."""
+    drawn = []
     classes = table.events_by_class(split)
     mids, names = list(classes), table.display_names()
     weights = np.arange(1, len(mids) + 1) ** -FREQUENCY_EXPONENT[split]
@@ -133,10 +133,11 @@ def _draw_events(
             continue  # the clip is full of this class
         taken[mid].append((start, stop))
         snr_db = rng.uniform(*SNR_DB)
-        wave = wave * np.float32(background_rms * 10 ** (snr_db / 20) / _rms(wave))
+        wave = wave * np.float32(10 ** (snr_db / 20) / _rms(wave))
         onset, offset = (round(x / SAMPLE_RATE, 3) for x in (start, stop))
         event = SceneEvent(onset, offset, mid, names[mid], recording.file, snr_db)
-        yield event, start, wave
+        drawn.append((event, start, wave))
+    return sorted(drawn, key=lambda item: item[1])
 
 
 def render_scene(seed: int, split: str, index: int) -> Scene:
@@ -150,13 +151,12 @@ def render_scene(seed: int, split: str, index: int) -> Scene:
     Returns:
         The scene with its truth and its parts.
     """
-    rng = np.random.default_rng([seed, table.SPLITS.index(split), index])
-    background = _background(rng, split)
-    drawn = list(_draw_events(rng, split, _rms(background)))
-    drawn.sort(key=lambda item: item[1])
+    background = _background(_generator(seed, split, index, "background"), split)
+    drawn = _draw_events(_generator(seed, split, index, "events"), split)
+    level = np.float32(_rms(background))
     stems = np.zeros((len(drawn), CLIP_SAMPLES), np.float32)
     for stem, (_, start, wave) in zip(stems, drawn):
-        stem[start : start + len(wave)] = wave
+        stem[start : start + len(wave)] = wave * level
     mix = background + stems.sum(axis=0)
     gain = np.float32(min(1.0, PEAK / np.abs(mix).max()))
     return Scene(
@@ -169,5 +169,13 @@ def render_scene(seed: int, split: str, index: int) -> Scene:
 
 
 def scene_events(seed: int, split: str, index: int) -> tuple[SceneEvent, ...]:
-    """The truth of one scene, for pictures and checks."""
-    return render_scene(seed, split, index).events
+    """The truth of one scene, for pictures and checks: no need to mix it."""
+    drawn = _draw_events(_generator(seed, split, index, "events"), split)
+    return tuple(event for event, _, _ in drawn)
+
+
+def _generator(seed: int, split: str, index: int, part: str) -> np.random.Generator:
+    parts = ("background", "events")
+    return np.random.default_rng(
+        [seed, table.SPLITS.index(split), index, parts.index(part)]
+    )
