@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -54,8 +55,20 @@ class ScoreTables:
         self.problems: list[str] = []
         self._timestamps: list[np.ndarray] = []
         self._first_row = [0]
+        with tempfile.TemporaryFile() as values:
+            names = self._collect(files, values)
+            if not self.ids:
+                raise InputError(f"no usable score file: {self.problems[0]}")
+            values.flush()
+            shape = (self._first_row[-1], len(names))
+            # The map keeps the file alive; it is gone from the folder already.
+            self._scores = np.memmap(values, np.float64, mode="r", shape=shape)
+        self.vocabulary = _vocabulary(self.path.name or "scores", names)
+        self._row_of = {clip_id: row for row, clip_id in enumerate(self.ids)}
+
+    def _collect(self, files: Sequence[Path], values: IO[bytes]) -> list[str]:
+        """Appends the scores of all usable files to `values`; returns the classes."""
         names: list[str] = []
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as self)
         for file in files:
             try:
                 columns, timestamps, scores = read_table(file)
@@ -67,14 +80,8 @@ class ScoreTables:
             self.ids.append(file.name[: -len(".tsv")])
             self._timestamps.append(timestamps)
             self._first_row.append(self._first_row[-1] + len(scores))
-            self._file.write(np.ascontiguousarray(scores, np.float64).data)
-        if not self.ids:
-            raise InputError(f"no usable score file: {self.problems[0]}")
-        self._file.flush()
-        self.vocabulary = _vocabulary(self.path.name or "scores", names)
-        shape = (self._first_row[-1], len(names))
-        self._scores = np.memmap(self._file, np.float64, mode="r", shape=shape)
-        self._row_of = {clip_id: row for row, clip_id in enumerate(self.ids)}
+            values.write(np.ascontiguousarray(scores, np.float64).data)
+        return names
 
     def row(self, clip_id: str) -> int | None:
         """Returns the row of a clip, or None if there are no scores for it."""
@@ -127,6 +134,8 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
                     "then one a class, separated by tabs"
                 )
             text = [line for line in file if line.strip()]
+            if not text:
+                raise InputError(f"{path}: 0 rows of scores")
             table = np.loadtxt(text, np.float64, delimiter="\t", ndmin=2, comments=None)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, InputError):
@@ -134,7 +143,7 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
         raise InputError(
             f"{path}: cannot be read as a score table ({error})"
         ) from error
-    if table.shape[0] == 0 or table.shape[1] != len(columns):
+    if table.shape[1] != len(columns):
         raise InputError(
             f"{path}: {table.shape[0]} rows of {table.shape[1]} values under "
             f"{len(columns)} columns"

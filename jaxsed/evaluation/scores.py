@@ -93,13 +93,8 @@ class ScoreStore:
         else:
             path.mkdir(parents=True, exist_ok=True)
             shape = (len(ids), n_frames, len(vocabulary))
-            for name, dtype, size in (
-                ("logits", np.float16, shape),
-                ("written", np.uint8, shape[:1]),
-            ):
-                np.lib.format.open_memmap(
-                    path / f"{name}.npy", mode="w+", dtype=dtype, shape=size
-                ).flush()
+            _allocate(path / "logits.npy", np.float16, shape)
+            _allocate(path / "written.npy", np.uint8, shape[:1])
             # Written last: a folder without it holds nothing worth keeping.
             _write_json(path / "scores.json", description)
         store = cls.__new__(cls)
@@ -267,6 +262,25 @@ def _describe(ids, vocabulary, durations, n_frames, frame_seconds, provenance) -
         "frame_seconds": float(frame_seconds),
         "provenance": json.loads(json.dumps(provenance or {})),
     }
+
+
+def _allocate(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
+    """Makes an array of zeros and takes its room on the disk.
+
+    Without that a disk that fills up later would kill the process (SIGBUS), because
+    writing to a memory map cannot fail in any other way.
+    """
+    try:
+        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape).flush()
+        if hasattr(os, "posix_fallocate"):
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        size = np.prod(shape, dtype=float) * np.dtype(dtype).itemsize / 1e9
+        raise InputError(
+            f"{path}: cannot make a file of {size:.2f} GB ({error}); choose a folder "
+            "with more room"
+        ) from error
 
 
 def _load_description(path: Path) -> dict:

@@ -29,7 +29,7 @@ def random_case(seed, tmp_path, n_clips=20, n_classes=5):
     vocabulary = cases.vocabulary(n_classes)
     events = cases.random_events(rng, n_clips, n_classes)
     logits = cases.random_logits(rng, events, n_classes)
-    durations = {clip_id: 10.0 for clip_id in events}
+    durations = dict.fromkeys(events, 10.0)
     store = make_store(tmp_path / "store", logits, list(events), vocabulary)
     return store, logits, events, durations, vocabulary
 
@@ -154,7 +154,7 @@ def test_classes_are_matched_by_mid_and_the_rest_is_reported(tmp_path):
     }
     logits = cases.random_logits(rng, in_model, 4)
     store = make_store(tmp_path / "s", logits, list(in_model), model)
-    durations = {clip_id: 10.0 for clip_id in events}
+    durations = dict.fromkeys(events, 10.0)
     result = evaluator.evaluate(store, events, truth, durations)
     half = logits.astype(np.float16).astype(np.float64)
     expected = cases.by_library(half, in_model, durations, classes=[0, 2])

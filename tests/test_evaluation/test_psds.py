@@ -1,0 +1,62 @@
+"""Curves and areas by hand."""
+
+import numpy as np
+import pytest
+
+from jaxsed.evaluation import psds
+from jaxsed.evaluation.psds import DetectionCurve
+from jaxsed.evaluation.sed_library import ScoreFrames
+
+PERFECT = DetectionCurve(np.array([1.0]), np.array([0.0]))
+HALF = DetectionCurve(np.array([0.5]), np.array([0.0]))
+LATE = DetectionCurve(np.array([0.0, 1.0]), np.array([0.0, 25.0]))
+
+
+def test_areas():
+    assert psds.class_psds(PERFECT) == 1.0
+    assert psds.class_psds(HALF) == 0.5
+    assert psds.class_psds(LATE) == pytest.approx(0.75)
+    curves = {"0": PERFECT, "1": HALF, "2": LATE}
+    assert psds.psds1_macro(curves) == pytest.approx(0.75)
+    assert psds.psds1(curves, penalty=0.0) == pytest.approx(0.75)
+
+
+def test_variance_penalty_is_taken_at_each_false_alarm_rate():
+    # Below 25 an hour the two classes have 1 and 0: mean 1/2, deviation 1/2.
+    curves = {"0": PERFECT, "1": LATE}
+    assert psds.psds1(curves) == pytest.approx(0.75)
+    assert psds.psds1({"0": HALF}) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        (50, 1.0),  # 1.0 to 2.0 s, as the event
+        (43, 1.0),  # 0.72 s of one second: more than 70 % found
+        (42, 0.0),  # 0.68 s
+        (60, 1.0),  # 1.4 s, of which 71 % is event
+        (61, 0.0),  # 1.44 s, of which 69 % is event: a false alarm
+    ],
+)
+def test_seventy_percent_of_the_detection_and_of_the_event(stop, expected):
+    scores = np.zeros((250, 1))
+    scores[25:stop] = 1.0
+    borders = np.arange(251) / 25
+    frames = ScoreFrames({"a": (borders, scores)}, ["0"])
+    curves = psds.detection_curves(frames, {"a": [(1.0, 2.0, "0")]}, {"a": 10.0})
+    assert psds.class_psds(curves["0"]) == expected
+
+
+def test_false_alarms_cost_by_the_hour():
+    # One false alarm that comes before the hit, in 100 clips of 3.6 s: 10 an hour.
+    borders = np.arange(91) / 25
+    quiet = np.zeros((90, 1))
+    loud, hit = quiet.copy(), quiet.copy()
+    loud[10:20] = 2.0
+    hit[25:50] = 1.0
+    clips = {f"{i:02d}": (borders, quiet - 1) for i in range(98)}
+    clips |= {"98": (borders, loud), "99": (borders, hit)}
+    truth = {clip_id: [] for clip_id in clips} | {"99": [(1.0, 2.0, "0")]}
+    durations = dict.fromkeys(clips, 3.6)
+    curves = psds.detection_curves(ScoreFrames(clips, ["0"]), truth, durations)
+    assert psds.class_psds(curves["0"]) == pytest.approx(0.9)

@@ -1,0 +1,121 @@
+"""Folders of TSVs: round trip, files of other toolkits, broken files."""
+
+import numpy as np
+import pytest
+
+from jaxsed.errors import InputError
+from jaxsed.evaluation.score_tables import ScoreTables, read_table, write_tables
+from jaxsed.evaluation.scores import ScoreStore
+from jaxsed.labels.vocab import Vocabulary
+from tests.test_evaluation import cases
+
+TABLE = "onset\toffset\tdog\tcat\n0.0\t0.5\t0.1\t0.2\n0.5\t1.0\t0.3\t0.4\n"
+
+
+def read_all(tables, columns):
+    rows = range(len(tables.ids))
+    return [block[0] for _, block in tables.blocks(rows, columns)]
+
+
+def test_round_trip_of_logits_is_exact(tmp_path):
+    logits = np.random.default_rng(0).normal(size=(2, 5, 3), scale=20)
+    store = ScoreStore.create(
+        tmp_path / "s", ["b", "ä b.c", "never written"], cases.vocabulary(3), n_frames=5
+    )
+    store.write([0, 1], logits)
+    assert write_tables(store, tmp_path / "t", probabilities=False) == 2
+    tables = ScoreTables(tmp_path / "t")
+    assert tables.ids == ["b", "ä b.c"]
+    assert tables.vocabulary.names == cases.vocabulary(3).names
+    assert tables.frame_seconds == pytest.approx(0.04)
+    for found, expected in zip(read_all(tables, [2, 0]), store.logits, strict=False):
+        np.testing.assert_array_equal(found, expected[:, [2, 0]].astype(float))
+    np.testing.assert_array_equal(tables.timestamps(0), store.timestamps(0))
+
+    write_tables(store, tmp_path / "p")
+    probabilities = read_all(ScoreTables(tmp_path / "p"), [0, 1, 2])[0]
+    np.testing.assert_allclose(
+        probabilities, 1 / (1 + np.exp(-store.logits[0].astype(float)))
+    )
+
+
+def test_the_library_reads_what_we_write(tmp_path):
+    from jaxsed.evaluation import sed_library
+
+    store = ScoreStore.create(
+        tmp_path / "s", ["a"], Vocabulary("v", ('a "quoted", name', "b")), n_frames=4
+    )
+    store.write([0], np.ones((1, 4, 2)))
+    write_tables(store, tmp_path / "t")
+    read = sed_library.load("base_modules.io").read_sed_scores(tmp_path / "t")
+    columns = ["onset", "offset", 'a "quoted", name', "b"]
+    assert list(read["a"].columns) == columns
+    assert ScoreTables(tmp_path / "t").vocabulary.names == tuple(columns[2:])
+
+
+def test_ids_that_are_paths_are_refused(tmp_path):
+    store = ScoreStore.create(tmp_path / "s", ["../a"], cases.vocabulary(1), n_frames=1)
+    store.write([0], np.ones((1, 1, 1)))
+    with pytest.raises(InputError, match="cannot be a file name"):
+        write_tables(store, tmp_path / "t" / "u")
+    assert not list((tmp_path / "t").glob("*.tsv"))
+
+
+def test_clips_may_differ_in_length_order_and_line_ends(tmp_path):
+    (tmp_path / "a.tsv").write_text(TABLE)
+    crlf = "\ufeffonset\toffset\tcat\tdog\r\n0\t0.25\t1\t2\r\n\r\n"
+    (tmp_path / "b.tsv").write_text(crlf, encoding="utf-8", newline="")
+    tables = ScoreTables(tmp_path)
+    assert tables.problems == []
+    first, second = read_all(tables, [0, 1])
+    np.testing.assert_array_equal(first, [[0.1, 0.2], [0.3, 0.4]])
+    np.testing.assert_array_equal(second, [[2.0, 1.0]])
+    np.testing.assert_array_equal(tables.timestamps(1), [0, 0.25])
+
+
+def test_mids_as_columns_get_their_names(tmp_path):
+    (tmp_path / "a.tsv").write_text(
+        "onset\toffset\t/m/09x0r\t/m/of_mine\n0\t1\t0.5\t0.5\n"
+    )
+    vocabulary = ScoreTables(tmp_path).vocabulary
+    assert vocabulary.names == ("Speech", "/m/of_mine")
+    assert vocabulary.mids == ("/m/09x0r", "/m/of_mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected onset, offset"),
+        ("onset\tdog\n0\t1\n", "expected onset, offset"),
+        ("onset\toffset\tdog\n", "0 rows"),
+        ("onset\toffset\tdog\n0\t1\tx\n", "cannot be read as a score table"),
+        ("onset\toffset\tdog\n0\t1\n", "2 values under 3 columns"),
+        ("onset\toffset\tdog\n0\t1\t1\n1\t2\n", "cannot be read as a score table"),
+        ("onset\toffset\tdog\n0\t1\tnan\n", "not finite"),
+        ("onset\toffset\tdog\n1\t1\t0\n", "must not be empty"),
+        ("onset\toffset\tdog\n0\t1\t0\n2\t3\t0\n", "start where the one before ends"),
+        ("onset\toffset\tdog\n-1\t1\t0\n", "start at 0 or later"),
+        ("onset\toffset\tdog\tbird\n0\t1\t0\t0\n", "classes differ"),
+        ("onset\toffset\tdog\tdog\n0\t1\t0\t0\n", "classes differ"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_broken_files_are_named_and_the_rest_is_read(tmp_path, text, message):
+    (tmp_path / "a.tsv").write_text(TABLE)
+    (tmp_path / "broken.tsv").write_text(text)
+    tables = ScoreTables(tmp_path)
+    assert tables.ids == ["a"]
+    (problem,) = tables.problems
+    assert message in problem
+    assert "broken.tsv" in problem
+    assert "\n" not in problem
+
+
+def test_undecodable_and_missing_files(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b"\xff\xfe\x00junk")
+    with pytest.raises(InputError, match=r"a\.tsv: cannot be read"):
+        read_table(tmp_path / "a.tsv")
+    with pytest.raises(InputError, match="no usable score file"):
+        ScoreTables(tmp_path)
+    with pytest.raises(InputError, match="no TSV in it"):
+        ScoreTables(tmp_path / "nowhere")
