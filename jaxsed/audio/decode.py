@@ -170,6 +170,18 @@ def to_int16(wave: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(wave * 32768.0), -32768, 32767).astype(np.int16)
 
 
+class _ForwardSoundFile(soundfile.SoundFile):
+    """A sound file that is only read on.
+
+    soundfile seeks to where it is after every read. In mp3 libsndfile seeks by guess:
+    the next block then repeats, skips or mutes some of the sound. It does not seek in
+    what says that it cannot.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 class _Reader:
     """An open sound file that is read once, front to back, in mono blocks."""
 
@@ -236,7 +248,7 @@ class _Reader:
         # By descriptor, not by name: libsndfile then cannot be misled by an ending.
         file.seek(0)
         on_disk = not isinstance(file, io.BytesIO)
-        return soundfile.SoundFile(file.fileno() if on_disk else file, closefd=False)
+        return _ForwardSoundFile(file.fileno() if on_disk else file, closefd=False)
 
     def _open_piped(self, file, audio_start: int) -> soundfile.SoundFile:
         """Opens an MPEG stream as a pipe: read to its end, whatever its length."""
@@ -248,7 +260,7 @@ class _Reader:
             # Undone in reverse: closing our end stops the feeder, then the file is free.
             cleanup.callback(feeder.join)
             cleanup.callback(os.close, read_end)
-            sound = soundfile.SoundFile(read_end, closefd=False)
+            sound = _ForwardSoundFile(read_end, closefd=False)
             self._cleanup.push(cleanup.pop_all())
         return sound
 

@@ -1,8 +1,9 @@
 """Sample rate conversion with libsoxr, whole waves or streams.
 
-The released PretrainedSED code resamples with a Kaiser-windowed sinc; libsoxr's HQ
-setting is the resampler of librosa, which its `inference.py` uses. Pass-bands agree,
-the last few percent below the Nyquist frequency do not.
+The released training code (PretrainedSED `helpers/decode.py`) resamples with a short
+Kaiser-windowed sinc whose pass-band falls off from about 4 kHz at a target rate of
+16 kHz; libsoxr's HQ setting is flat to 7.3 kHz. It is also librosa's resampler, which
+the released `inference.py` uses. Below 3 kHz both agree to 60 dB and better.
 """
 
 import numpy as np

@@ -58,10 +58,10 @@ def _frames(seconds: np.ndarray, rounding) -> np.ndarray:
     frames = np.asarray(seconds, np.float64) / FRAME_SECONDS
     if np.isnan(frames).any():
         raise InputError("an event time is NaN; expected seconds")
+    frames = np.clip(frames, -(2**31), 2**31)  # infinite: far outside
     border = np.rint(frames)
     on_border = np.abs(frames - border) <= TIME_TOLERANCE_SECONDS / FRAME_SECONDS
-    frames = np.where(on_border, border, rounding(frames))
-    return np.clip(frames, -(2**31), 2**31).astype(np.int64)
+    return np.where(on_border, border, rounding(frames)).astype(np.int64)
 
 
 def frame_targets(

@@ -176,12 +176,13 @@ def _match_audio(
     matched = {}
     for clip in clips:
         video = clip.rpartition("_")[0]
-        # A file in another split's folder serves if it has this very segment's name.
-        paths = found.get(clip, []) + found.get(f"Y{clip}", [])
-        paths.sort(key=is_elsewhere)
+        by_segment = found.get(clip, []) + found.get(f"Y{clip}", [])
+        paths = [path for path in by_segment if not is_elsewhere(path)]
         if video and of_video[video] == 1:
             by_video = found.get(video, []) + found.get(f"Y{video}", [])
             paths += [path for path in by_video if not is_elsewhere(path)]
+        # A file in another split's folder serves if it has this very segment's name.
+        paths = paths or by_segment
         if not paths:
             continue
         matched[clip] = paths[0]
