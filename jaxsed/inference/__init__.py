@@ -1,0 +1,1 @@
+"""Detecting events with a trained model, and everything written about them."""

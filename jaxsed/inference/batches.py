@@ -1,0 +1,90 @@
+"""Windows through a model, some at a time."""
+
+import collections
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxsed.audio.windows import Window
+from jaxsed.errors import InputError
+
+OTHER_OUTPUTS = ("clip_logits", "frames")
+
+
+class BatchedModel:
+    """Front-end and model, compiled once for each of a few batch sizes.
+
+    Called with windows and the name of an output, yields each window with its output.
+    While the device computes a batch, the windows of the next are read. A window's
+    output does not depend on the other windows of its batch.
+
+    Args:
+      model: A `models.sed.SoundEventModel`.
+      params: Its parameters.
+      batch_size: Most windows at a time. Fewer are filled up with silence to the next
+        of 1, 2, 4, ..., so that few programs are compiled.
+
+    Raises:
+      InputError: `batch_size` is not positive.
+    """
+
+    def __init__(self, model, params: Mapping[str, Any], batch_size: int):
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; expected at least 1")
+        self._batch_size = batch_size
+        self._params = jax.device_put(params)
+
+        # All outputs at once: the work is the same, and only what is asked for leaves
+        # the device.
+        @jax.jit
+        def compute(params, wave):
+            logits, out = model.apply({"params": params}, model.frontend(wave))
+            return {"logits": logits, **{name: out[name] for name in OTHER_OUTPUTS}}
+
+        self._compute = compute
+
+    def __call__(
+        self, windows: Iterable[Window], output: str
+    ) -> Iterator[tuple[Window, np.ndarray]]:
+        """Computes one output of every window.
+
+        Args:
+          windows: Any number of them, all of one length.
+          output: "logits", "clip_logits" or "frames".
+
+        Yields:
+          `(window, values)` in order; float32 values of that window alone.
+
+        Raises:
+          InputError: The model gives NaN or infinity.
+        """
+        pending = collections.deque()
+        for batch in self._batches(windows):
+            size = min(self._batch_size, 1 << (len(batch) - 1).bit_length())
+            wave = np.zeros((size, len(batch[0].samples)), np.float32)
+            wave[: len(batch)] = [window.samples for window in batch]
+            pending.append((batch, self._compute(self._params, wave)[output]))
+            if len(pending) > 1:
+                yield from _paired(*pending.popleft())
+        for batch, values in pending:
+            yield from _paired(batch, values)
+
+    def _batches(self, windows: Iterable[Window]) -> Iterator[list[Window]]:
+        windows = iter(windows)
+        while batch := list(itertools.islice(windows, self._batch_size)):
+            yield batch
+
+
+def _paired(
+    batch: list[Window], values: jax.Array
+) -> Iterator[tuple[Window, np.ndarray]]:
+    values = np.asarray(values, np.float32)[: len(batch)]
+    if not np.isfinite(values).all():
+        raise InputError(
+            "the model gives NaN or infinite values; its training diverged, use an "
+            "earlier checkpoint"
+        )
+    yield from zip(batch, values)

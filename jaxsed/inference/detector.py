@@ -1,0 +1,287 @@
+"""A trained model behind a waveform: what `jaxsed.load` returns."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxsed.audio.windows import Stitcher, Window, WindowPlan, cut
+from jaxsed.errors import InputError
+from jaxsed.evaluation.postprocess import (
+    PAPER_MEDIAN_SECONDS,
+    median_filter,
+    median_width_frames,
+)
+from jaxsed.inference import stream
+from jaxsed.inference.batches import BatchedModel
+from jaxsed.labels.vocab import Vocabulary
+from jaxsed.weights import architecture, files
+
+OVERLAP = 0.2  # 2 s of a 10 s window: a quarter more work than without
+
+
+def load(
+    path: str | Path,
+    *,
+    batch_size: int = 8,
+    overlap: float = OVERLAP,
+    dtype: str = "float32",
+) -> "Detector":
+    """Loads a model folder, such as `RUN/model`.
+
+    Args:
+      path: The folder.
+      batch_size: Windows computed at a time, at most.
+      overlap: Part of a window that it shares with the next, for sounds longer than
+        one window.
+      dtype: Type of the matrix products: "float32" or "bfloat16".
+
+    Raises:
+      InputError: No model there, a damaged one, or one that this jaxsed cannot build.
+    """
+    params, description = files.load_model(path)
+    model = architecture.build(description, dtype)
+    return Detector(model, params, description, batch_size=batch_size, overlap=overlap)
+
+
+class Detector:
+    """Detects events in waveforms and files with one model.
+
+    Deterministic: the same sound gives the same numbers, in whatever company.
+
+    Attributes:
+      description: Content of `model.json`.
+      vocabulary: The classes.
+      labels: Their display names, a tuple.
+      sample_rate: Of the waveforms, Hz.
+      frame_seconds: Length of a label frame, 0.04.
+      batch_size: Windows computed at a time, at most.
+      overlap: Part of a window that it shares with the next.
+    """
+
+    def __init__(
+        self,
+        model,
+        params: Mapping[str, Any],
+        description: Mapping[str, Any],
+        *,
+        batch_size: int = 8,
+        overlap: float = OVERLAP,
+    ):
+        """Puts a detector together; `load` does it from a folder.
+
+        Args:
+          model: A `models.sed.SoundEventModel`.
+          params: Its parameters.
+          description: As in `model.json`; `vocabulary` and `frame_seconds` are read.
+          batch_size: Windows computed at a time, at most.
+          overlap: Part of a window that it shares with the next.
+        """
+        self.description = dict(description)
+        self.vocabulary = Vocabulary.from_json(description["vocabulary"])
+        self.labels = self.vocabulary.names
+        self.sample_rate = model.frontend.sample_rate
+        self.frame_seconds = float(description["frame_seconds"])
+        self.batch_size = batch_size
+        self.overlap = overlap
+        self._clip_seconds = model.encoder.clip_seconds
+        self._frame_rate_hz = model.encoder.frame_rate_hz
+        self._plan(overlap)  # refuses a wrong overlap now
+        self._computed = BatchedModel(model, params, batch_size)
+
+    def __repr__(self) -> str:
+        return (
+            f"<jaxsed.Detector {self.description['encoder']}, {len(self.labels)} "
+            f"classes of {self.vocabulary.name}, {self.sample_rate} Hz>"
+        )
+
+    def logits(self, wave: np.ndarray) -> np.ndarray:
+        """Computes frame logits of waveforms of any length.
+
+        Longer than one window (10 s): overlapped windows, one fading into the next.
+        Shorter: filled up with zeros, and only the frames of the sound are returned.
+
+        Args:
+          wave: Float `[b, n]` at `sample_rate`, full scale 1.
+
+        Returns:
+          float32 `[b, ceil(25 * seconds), c]`: 250 frames for 10 s.
+
+        Raises:
+          InputError: Not such an array, or not finite.
+        """
+        return self._over_clips(wave, "logits")
+
+    def clip_logits(self, wave: np.ndarray) -> np.ndarray:
+        """Computes clip logits of waveforms.
+
+        Of sounds longer than one window, the mean over the windows, each weighted by
+        the time for which it speaks.
+
+        Args:
+          wave: Float `[b, n]` at `sample_rate`, full scale 1.
+
+        Returns:
+          float32 `[b, c]`.
+
+        Raises:
+          InputError: Not such an array, or not finite.
+        """
+        # As frames that are equal all over a window, they are joined like any frames.
+        return self._over_clips(wave, "clip_logits").mean(axis=1)
+
+    def frames(self, wave: np.ndarray) -> np.ndarray:
+        """Computes the encoder's sequence, before it is aligned to label frames.
+
+        Sounds longer than one window are encoded window by window, without overlap:
+        an encoder's frames need not lie on the grid of label frames.
+
+        Args:
+          wave: Float `[b, n]` at `sample_rate`, full scale 1.
+
+        Returns:
+          float32 `[b, s, d]`; s is the encoder's frame rate times the seconds, rounded
+          up, or what the encoder gives for a whole window.
+
+        Raises:
+          InputError: Not such an array, or not finite.
+        """
+        wave = self._checked(wave)
+        n_clips, n_samples = wave.shape
+        size = self._plan(0).window_samples
+        n_windows = -(-n_samples // size)
+        padded = np.pad(wave, ((0, 0), (0, n_windows * size - n_samples)))
+        windows = (
+            Window(samples, 0, 0, last=True) for samples in padded.reshape(-1, size)
+        )
+        values = np.stack([v for _, v in self._computed(windows, "frames")])
+        per_window = values.shape[1]
+        joined = values.reshape(n_clips, n_windows * per_window, -1)
+        seconds = (n_samples - (n_windows - 1) * size) / self.sample_rate
+        # Rounded first: 0.48 s * 25 Hz is 12.000000000000002 in binary fractions.
+        in_last = int(np.ceil(np.round(seconds * self._frame_rate_hz, 6)))
+        in_last = per_window if seconds == self._clip_seconds else in_last
+        return joined[:, : (n_windows - 1) * per_window + min(in_last, per_window)]
+
+    def stream_logits(
+        self, blocks: Iterable[np.ndarray], overlap: float | None = None
+    ) -> Iterator[np.ndarray]:
+        """Computes frame logits of a sound that arrives in blocks.
+
+        Args:
+          blocks: Float32 `[n]` each, finite.
+          overlap: Part of a window shared with the next; None for the detector's.
+
+        Yields:
+          float32 `[k, c]`, k > 0; joined they are what `logits` gives.
+        """
+        overlap = self.overlap if overlap is None else overlap
+        windows = cut(blocks, self._plan(overlap))
+        for frames, _ in self._stitched(windows, "logits", overlap):
+            if len(frames):
+                yield frames
+
+    def scores(self, path: str | Path, *, median_seconds: float = 0.0):
+        """Computes the frame scores of a sound file, in sed_scores_eval's format.
+
+        Args:
+          path: A file of any length, rate and number of channels.
+          median_seconds: Width of a median filter; not filtered by default, for
+            evaluation does that itself.
+
+        Returns:
+          pandas DataFrame, a row a frame: `onset`, `offset` (seconds) and a column of
+          probabilities for every class.
+
+        Raises:
+          AudioError: The file cannot be used.
+        """
+        import pandas as pd
+
+        width = median_width_frames(median_seconds, self.frame_seconds)
+        pieces: list[np.ndarray] = []
+        found = stream.detect(self, path, median_seconds=0, on_scores=[pieces.append])
+        scores = median_filter(np.concatenate(pieces), width)
+        borders = np.arange(len(scores) + 1) * self.frame_seconds
+        borders[-1] = found.duration_seconds
+        table = pd.DataFrame(scores, columns=list(self.labels))
+        table.insert(0, "onset", borders[:-1])
+        table.insert(1, "offset", borders[1:])
+        return table
+
+    def detect(
+        self,
+        path: str | Path,
+        threshold: float = 0.5,
+        median_seconds: float = PAPER_MEDIAN_SECONDS,
+    ):
+        """Detects the events in a sound file, in memory that its length does not matter to.
+
+        Args:
+          path: A file of any length, rate and number of channels.
+          threshold: Events are runs of frames with a score greater than this.
+          median_seconds: Width of the median filter over the scores; 0 for none.
+
+        Returns:
+          pandas DataFrame, a row an event: `onset`, `offset` (seconds), `event_label`,
+          `score` (the highest in the event).
+
+        Raises:
+          AudioError: The file cannot be used.
+          InputError: An option is out of range.
+        """
+        import pandas as pd
+
+        found = stream.detect(
+            self, path, threshold=threshold, median_seconds=median_seconds
+        )
+        rows = [
+            (event.onset, event.offset, self.labels[event.label], event.score)
+            for event in found.events
+        ]
+        table = pd.DataFrame(rows, columns=["onset", "offset", "event_label", "score"])
+        return table.astype({"onset": float, "offset": float, "score": float})
+
+    def _plan(self, overlap: float) -> WindowPlan:
+        frame_samples = round(self.frame_seconds * self.sample_rate)
+        window_frames = round(self._clip_seconds / self.frame_seconds)
+        return WindowPlan(frame_samples, window_frames, overlap)
+
+    def _checked(self, wave: np.ndarray) -> np.ndarray:
+        wave = np.asarray(wave)
+        if not np.issubdtype(wave.dtype, np.floating):
+            raise InputError(
+                f"waveform is {wave.dtype}; give floats with full scale 1 (16-bit "
+                "samples: wave / 32768)"
+            )
+        if wave.ndim != 2 or not wave.size:
+            raise InputError(
+                f"waveform has shape {list(wave.shape)}; give [clips, samples] with at "
+                "least one of each (one clip: wave[None])"
+            )
+        wave = wave.astype(np.float32)
+        if not np.isfinite(wave).all():
+            raise InputError("waveform holds NaN or infinite samples; leave them out")
+        return wave
+
+    def _stitched(
+        self, windows: Iterable[Window], output: str, overlap: float
+    ) -> Iterator[tuple[np.ndarray, bool]]:
+        """Yields final frames `[k, c]` and whether a sound ends with them."""
+        plan = self._plan(overlap)
+        stitcher = Stitcher(plan, len(self.labels))
+        for window, values in self._computed(windows, output):
+            frames = stitcher.add(window, values)
+            if window.last:
+                stitcher = Stitcher(plan, len(self.labels))
+            yield frames, window.last
+
+    def _over_clips(self, wave: np.ndarray, output: str) -> np.ndarray:
+        wave = self._checked(wave)
+        plan = self._plan(self.overlap)
+        windows = itertools.chain.from_iterable(cut([clip], plan) for clip in wave)
+        stitched = self._stitched(windows, output, self.overlap)
+        frames = np.concatenate([frames for frames, _ in stitched])
+        return frames.reshape(len(wave), -1, len(self.labels))

@@ -1,0 +1,266 @@
+"""Detected events and frame scores as files that other programs read.
+
+One writer a format, all of the form `events, details -> text`; `write` puts the text on
+disk in one step. Times are seconds with three decimals, scores have four.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxsed.labels.events import ScoredEvent
+
+COLUMNS = ("filename", "onset", "offset", "event_label", "score")
+SHORTEST_SECONDS = 0.001
+
+
+class Detection(NamedTuple):
+    """A row of every table: an event with the names that a reader needs."""
+
+    filename: str
+    onset: float
+    offset: float
+    event_label: str
+    score: float
+
+
+class Details(NamedTuple):
+    """What some formats tell about a file besides its events.
+
+    Attributes:
+      path: The sound file, as other programs find it.
+      filename: How tables call it.
+      duration_seconds: Its length.
+      highest_hz: The highest frequency that the model hears.
+      settings: What the events depend on: model, threshold, ...
+    """
+
+    path: str
+    filename: str
+    duration_seconds: float
+    highest_hz: float
+    settings: dict
+
+
+def to_detections(
+    events: Iterable[ScoredEvent], labels: Sequence[str], filename: str
+) -> list[Detection]:
+    """Names events and rounds them to what is written.
+
+    Offsets are rounded down, for an event must not outlast its file. What is left
+    shorter than a millisecond (a last frame of a few samples) is dropped: a reader
+    would take it for an error.
+    """
+    detections = []
+    for event in events:
+        onset = round(event.onset, 3)
+        offset = math.floor(round(event.offset * 1000, 6)) / 1000
+        if offset - onset < SHORTEST_SECONDS / 2:
+            continue
+        score = round(event.score, 4)
+        label = labels[event.label]
+        detections.append(Detection(filename, onset, offset, label, score))
+    return detections
+
+
+def tsv(detections: Sequence[Detection], details: Details | None = None) -> str:
+    """Tab-separated `filename onset offset event_label score`, as DCASE and DESED."""
+    return _table(detections, "\t")
+
+
+def comma_separated(
+    detections: Sequence[Detection], details: Details | None = None
+) -> str:
+    """The same columns separated by commas; the header is there without events too."""
+    return _table(detections, ",")
+
+
+def json_document(detections: Sequence[Detection], details: Details) -> str:
+    """One JSON object: the file, the settings, and a list of events."""
+    events = [
+        {name: value for name, value in row._asdict().items() if name != "filename"}
+        for row in detections
+    ]
+    document = {
+        "filename": details.filename,
+        "duration": round(details.duration_seconds, 3),
+        "settings": details.settings,
+        "events": events,
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def audacity(detections: Sequence[Detection], details: Details | None = None) -> str:
+    """Audacity label track: onset, offset, `label (score)`; no header."""
+    return "".join(
+        f"{row.onset:.3f}\t{row.offset:.3f}\t{row.event_label} ({row.score:.2f})\n"
+        for row in detections
+    )
+
+
+def raven(detections: Sequence[Detection], details: Details) -> str:
+    """Raven selection table: one full-band selection on channel 1 an event."""
+    rows = [
+        {
+            "Selection": number,
+            "View": "Spectrogram 1",
+            "Channel": 1,
+            "Begin Time (s)": f"{row.onset:.3f}",
+            "End Time (s)": f"{row.offset:.3f}",
+            "Low Freq (Hz)": 0,
+            "High Freq (Hz)": f"{details.highest_hz:g}",
+            "Begin Path": details.path,
+            "File Offset (s)": f"{row.onset:.3f}",
+            "Label": row.event_label,
+            "Score": f"{row.score:.4f}",
+        }
+        for number, row in enumerate(detections, start=1)
+    ]
+    columns = (
+        "Selection",
+        "View",
+        "Channel",
+        "Begin Time (s)",
+        "End Time (s)",
+        "Low Freq (Hz)",
+        "High Freq (Hz)",
+        "Begin Path",
+        "File Offset (s)",
+        "Label",
+        "Score",
+    )
+    return _rows_to_text([columns, *(row.values() for row in rows)], "\t")
+
+
+class Format(NamedTuple):
+    """A format: what is appended to the sound file's name, and its writer."""
+
+    ending: str
+    writer: Callable[[Sequence[Detection], Details], str]
+
+
+FORMATS = {
+    "tsv": Format(".tsv", tsv),
+    "csv": Format(".csv", comma_separated),
+    "json": Format(".json", json_document),
+    "audacity": Format(".audacity.txt", audacity),
+    "raven": Format(".raven.txt", raven),
+}
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a text file in one step: complete, or not at all.
+
+    Names that are not valid Unicode on disk come out with backslashes in the text.
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+class replacing:
+    """Context in which a file is written beside its place, which it then takes.
+
+    Args:
+      path: The place. Folders above it are made.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        # Not built from the name: that may be as long as the system allows.
+        self._partial = path.parent / f".{os.getpid()}-{abs(hash(path)):x}.partial"
+
+    def __enter__(self) -> Path:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return self._partial
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is None:
+            os.replace(self._partial, self._path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+
+class ScoreTableWriter:
+    """Frame scores as a TSV in the format of sed_scores_eval, piece by piece.
+
+    Args:
+      file: Open text file, `newline=""`.
+      labels: Class names.
+      frame_seconds: Length of a frame.
+    """
+
+    def __init__(self, file, labels: Sequence[str], frame_seconds: float):
+        self._file = file
+        self._frame_seconds = frame_seconds
+        self._n_frames = 0
+        self._last: np.ndarray | None = None
+        self._row = "%.6f\t%.6f" + "\t%.5g" * len(labels) + "\n"
+        file.write(_rows_to_text([("onset", "offset", *labels)], "\t"))
+
+    def add(self, scores: np.ndarray) -> None:
+        """Appends frames `[k, c]`; one is held back, for only the last is cut."""
+        if self._last is not None:
+            scores = np.concatenate([self._last, scores])
+        self._write(scores[:-1])
+        self._last = scores[-1:]
+
+    def finish(self, duration_seconds: float) -> None:
+        """Writes the last frame, which ends where the sound does."""
+        self._write(self._last, duration_seconds)
+
+    def _write(self, scores: np.ndarray, end: float | None = None) -> None:
+        seconds = self._frame_seconds
+        for values in scores.tolist():
+            onset = self._n_frames * seconds
+            self._n_frames += 1
+            offset = self._n_frames * seconds if end is None else end
+            self._file.write(self._row % (onset, offset, *values))
+
+
+def write_score_archive(
+    path: Path, scores: np.ndarray, labels: Sequence[str], borders: np.ndarray
+) -> None:
+    """Writes frame scores as a compressed npz.
+
+    Args:
+      path: The file; written in one step.
+      scores: float16 `[t, c]`, may be mapped from disk: it is read piece by piece.
+      labels: Class names; array `labels`.
+      borders: float64 `[t + 1]`, seconds; array `frame_borders`.
+    """
+    arrays = {
+        "scores": scores,
+        "labels": np.array(labels, dtype=np.str_),
+        "frame_borders": borders,
+    }
+    with (
+        replacing(path) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(
+                    file, np.asanyarray(array), allow_pickle=False
+                )
+
+
+def _table(detections: Sequence[Detection], separator: str) -> str:
+    rows = (
+        (filename, f"{onset:.3f}", f"{offset:.3f}", label, f"{score:.4f}")
+        for filename, onset, offset, label, score in detections
+    )
+    return _rows_to_text([COLUMNS, *rows], separator)
+
+
+def _rows_to_text(rows: Iterable[Iterable], separator: str) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+    return text.getvalue()

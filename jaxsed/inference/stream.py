@@ -1,0 +1,249 @@
+"""From a sound file of any length to events, in memory that does not grow with it.
+
+Sound, frame logits and frame scores flow through generators in pieces of seconds. What
+wants to see them on the way (a writer, a picture) is called with each piece.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from jaxsed.audio import decode
+from jaxsed.errors import InputError
+from jaxsed.evaluation.postprocess import (
+    PAPER_MEDIAN_SECONDS,
+    median_filter,
+    median_width_frames,
+)
+from jaxsed.labels.events import ScoredEvent, events_from_scores
+
+BLOCK_SECONDS = 10.0
+Observer = Callable[[np.ndarray], object]
+
+
+class Detections(NamedTuple):
+    """What was found in a sound file.
+
+    Attributes:
+      events: Sorted by onset, offset, label; cut to the sound's length.
+      duration_seconds: Length of the sound.
+      best: The frame and class with the highest score, an event or not.
+    """
+
+    events: list[ScoredEvent]
+    duration_seconds: float
+    best: ScoredEvent
+
+
+def detect(
+    detector,
+    path: str | Path,
+    *,
+    threshold: float = 0.5,
+    median_seconds: float = PAPER_MEDIAN_SECONDS,
+    overlap: float | None = None,
+    on_audio: Sequence[Observer] = (),
+    on_scores: Sequence[Observer] = (),
+    on_filtered: Sequence[Observer] = (),
+) -> Detections:
+    """Detects events in a sound file of any length.
+
+    Args:
+      detector: A `detector.Detector`.
+      path: The file.
+      threshold: Events are runs of frames with a score greater than this.
+      median_seconds: Width of the median filter over the scores; 0 for none.
+      overlap: Part of a window shared with the next; None for the detector's.
+      on_audio: Called with each block of samples, float32 `[n]`.
+      on_scores: Called with each piece of scores before the filter, `[k, c]` in [0, 1].
+      on_filtered: Called with each piece of scores after the filter, likewise.
+
+    Raises:
+      AudioError: The file cannot be used.
+      InputError: An option is out of range.
+    """
+    check_threshold(threshold)
+    width = median_width_frames(median_seconds, detector.frame_seconds)
+    tracker = EventTracker(threshold, detector.frame_seconds)
+    best = _Best(detector.frame_seconds)
+    length = _Length()
+    # Closed at once if an observer fails, so that the file does not stay open.
+    with contextlib.closing(
+        decode.stream_mono(path, detector.sample_rate, BLOCK_SECONDS)
+    ) as blocks:
+        blocks = tee(blocks, [length.add, *on_audio])
+        scores = map(sigmoid, detector.stream_logits(blocks, overlap))
+        filtered = median_filtered(tee(scores, on_scores), width)
+        for _ in tee(filtered, [tracker.add, best.add, *on_filtered]):
+            pass
+    duration = length.samples / detector.sample_rate
+    return Detections(tracker.finish(duration), duration, best.event)
+
+
+def check_threshold(threshold: float) -> None:
+    """Refuses thresholds that no probability or every probability passes.
+
+    Raises:
+      InputError: Not in [0, 1).
+    """
+    if not 0 <= threshold < 1:
+        raise InputError(
+            f"threshold {threshold} is not a probability; give 0 <= threshold < 1, "
+            "for example 0.5"
+        )
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns float32 probabilities of float32 logits, without losing small ones."""
+    with np.errstate(over="ignore"):  # exp(89) is inf, and 1 / inf is right
+        return 1 / (1 + np.exp(-logits))
+
+
+def tee(
+    pieces: Iterable[np.ndarray], observers: Sequence[Observer]
+) -> Iterator[np.ndarray]:
+    """Shows every piece to the observers before it is handed on."""
+    for piece in pieces:
+        for observer in observers:
+            observer(piece)
+        yield piece
+
+
+def median_filtered(
+    pieces: Iterable[np.ndarray], width_frames: int
+) -> Iterator[np.ndarray]:
+    """Median filter along time over scores that arrive in pieces.
+
+    Joined, the result is `median_filter` of the joined pieces, value for value.
+
+    Args:
+      pieces: `[k, c]` each.
+      width_frames: As in `median_filter`.
+
+    Yields:
+      Pieces `[k, c]`, with a delay of half the width.
+    """
+    if width_frames <= 1:
+        yield from pieces
+        return
+    before = width_frames // 2
+    after = width_frames - 1 - before
+    held, n_given = None, 0  # `held` starts with `n_given` frames of context
+    for piece in pieces:
+        held = piece if held is None else np.concatenate([held, piece])
+        n_ready = len(held) - after
+        if n_ready <= n_given:
+            continue
+        yield median_filter(held, width_frames)[n_given:n_ready]
+        drop = max(0, n_ready - before)
+        held, n_given = held[drop:], n_ready - drop
+    if held is not None:
+        yield median_filter(held, width_frames)[n_given:]
+
+
+class EventTracker:
+    """`events_from_scores` over scores that arrive in pieces.
+
+    Only events are kept, finished ones and those still going on.
+
+    Args:
+      threshold: A frame is active if its score is greater.
+      frame_seconds: Length of a frame.
+    """
+
+    def __init__(self, threshold: float, frame_seconds: float):
+        self._threshold = threshold
+        self._frame_seconds = frame_seconds
+        self._n_frames = 0
+        self._open: dict[int, tuple[int, float]] = {}  # label: first frame, peak
+        self._runs: list[tuple[int, int, int, float]] = []  # first, end, label, peak
+
+    def add(self, scores: np.ndarray) -> None:
+        """Takes the next frames, `[k, c]`."""
+        going_on, self._open = self._open, {}
+        n_frames = len(scores)
+        for run in events_from_scores(scores, self._threshold, frame_seconds=1):
+            start, peak = self._n_frames + int(run.onset), run.score
+            if run.onset == 0 and run.label in going_on:
+                start, earlier_peak = going_on.pop(run.label)
+                peak = max(peak, earlier_peak)
+            if run.offset == n_frames:
+                self._open[run.label] = start, peak
+            else:
+                end = self._n_frames + int(run.offset)
+                self._runs.append((start, end, run.label, peak))
+        self._close(going_on)
+        self._n_frames += n_frames
+
+    def _close(self, runs: dict[int, tuple[int, float]]) -> None:
+        for label, (start, peak) in runs.items():
+            self._runs.append((start, self._n_frames, label, peak))
+
+    def finish(self, duration_seconds: float) -> list[ScoredEvent]:
+        """Ends what is still going on and returns all events.
+
+        Args:
+          duration_seconds: Length of the sound; events are cut to it.
+        """
+        self._close(self._open)
+        self._open = {}
+        seconds = self._frame_seconds
+        events = (
+            ScoredEvent(
+                start * seconds,
+                min(start * seconds + (end - start) * seconds, duration_seconds),
+                label,
+                peak,
+            )
+            for start, end, label, peak in self._runs
+        )
+        return sorted(event for event in events if event.onset < event.offset)
+
+
+class FrameFile:
+    """Frames on disk as float16 while their number is not yet known.
+
+    Args:
+      file: Opened for writing and reading, empty.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._n_columns = 0
+
+    def add(self, frames: np.ndarray) -> None:
+        """Appends `[k, c]`."""
+        self._n_columns = frames.shape[1]
+        self._file.write(frames.astype(np.float16).tobytes())
+
+    def frames(self) -> np.ndarray:
+        """Returns all frames so far, float16 `[t, c]`, mapped and not read."""
+        self._file.flush()
+        flat = np.memmap(self._file, np.float16, mode="r")
+        return flat.reshape(-1, self._n_columns)
+
+
+class _Length:
+    samples = 0
+
+    def add(self, block: np.ndarray) -> None:
+        self.samples += len(block)
+
+
+class _Best:
+    def __init__(self, frame_seconds: float):
+        self._frame_seconds = frame_seconds
+        self._n_frames = 0
+        self.event = ScoredEvent(0.0, 0.0, 0, -1.0)
+
+    def add(self, scores: np.ndarray) -> None:
+        frame, label = np.unravel_index(np.argmax(scores), scores.shape)
+        score = float(scores[frame, label])
+        if score > self.event.score:
+            onset = (self._n_frames + int(frame)) * self._frame_seconds
+            offset = onset + self._frame_seconds
+            self.event = ScoredEvent(onset, offset, int(label), score)
+        self._n_frames += len(scores)
