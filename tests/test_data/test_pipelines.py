@@ -7,8 +7,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from jaxsed.audio.decode import load_mono, to_int16
+from jaxsed.data.layouts import audioset_strong
 from jaxsed.data.pipelines import evaluation_batches, training_batches
+from jaxsed.data.prepare import prepare
+from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
+from jaxsed.labels.events import Event, frame_targets
+from tests.test_data.audioset_folder import write_folder
 from tests.test_data.fakes import RATE, FakeData, FakeTeacher, assert_same_batch
 
 N_CLIPS, BATCH = 11, 4  # an epoch ends inside a batch
@@ -147,8 +153,6 @@ def test_wavmix_mixes_audio_labels_and_teacher_with_one_weight():
 
 def test_wavmix_teacher_is_mixed_as_probabilities():
     data = FakeData(2, seconds=2.0)
-    from jaxsed.labels.events import Event
-
     data.events = lambda i: [Event(0.0, 2.0, i)]
     teacher = FakeTeacher(50)
     sigmoid = [1 / (1 + np.exp(-teacher.get(f"clip{i}").astype(float))) for i in (0, 1)]
@@ -355,6 +359,47 @@ def test_empty_data_is_refused():
         train(FakeData(0))
     with pytest.raises(InputError, match="empty"):
         evaluation_batches(FakeData(0), batch_size=1)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    root = tmp_path_factory.mktemp("prepared")
+    source = write_folder(root / "source", n_clips=5, seconds=5.0)  # 8 kHz flac
+    prepare(audioset_strong.read(source, "train"), root / "train", n_shards=2)
+    return PreparedData(root / "train")
+
+
+@pytest.mark.parametrize(
+    ("sampling", "workers"),
+    [("uniform", 0), ("balanced", 0), ("balanced_epoch", 0), ("balanced", 1)],
+)
+def test_prepared_data_are_loaded(prepared, sampling, workers):
+    options = {"sampling": sampling, "batch_size": 5, "clip_seconds": 5.0}
+    options |= {"n_frames": 125, "workers": workers, "threads": 1}
+    teacher = TeacherLogitsOfRows(prepared)
+    for batch in draw(train(prepared, teacher=teacher, **options), 2):
+        for i, row in enumerate(batch["index"]):
+            audio = to_int16(load_mono(prepared.audio_bytes(row), 16000))
+            assert audio.any()
+            np.testing.assert_array_equal(batch["audio"][i], audio)
+            events = prepared.events(row)
+            assert len(events) == 2
+            labels = frame_targets(events, len(prepared.vocabulary), 125)
+            np.testing.assert_array_equal(batch["labels"][i], labels)
+            expected = 1 / (1 + np.exp(-float(row)))
+            np.testing.assert_allclose(batch["teacher"][i], expected, atol=5e-4)
+
+
+class TeacherLogitsOfRows:
+    def __init__(self, data):
+        self.data = data
+
+    def check(self, vocabulary, clip_ids):
+        pass
+
+    def get(self, clip_id):
+        row = self.data.ids.tolist().index(clip_id)
+        return np.full((125, len(self.data.vocabulary)), row, np.float16)
 
 
 def run_alone(code):

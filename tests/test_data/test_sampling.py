@@ -107,7 +107,7 @@ def test_balanced_draws_are_independent_of_each_other():
 def test_balanced_epoch_draws_without_replacement_in_proportion_to_the_weights():
     weights = np.array([0.0, 1.0, 2.0, 5.0])
     order = order_of("balanced_epoch", weights=weights, epoch_clips=2)
-    epochs = order.rows(np.arange(80_000)).reshape(-1, 2)
+    epochs = order.rows(np.arange(20_000)).reshape(-1, 2)
     assert (epochs[:, 0] != epochs[:, 1]).all()
     n = len(epochs)
     first = np.bincount(epochs[:, 0], minlength=4) / n

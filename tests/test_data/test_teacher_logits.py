@@ -186,9 +186,10 @@ def test_unfinished_teachers_are_in_the_way(tmp_path):
 
 
 def test_only_one_process_writes(tmp_path):
-    with TeacherLogitsWriter(tmp_path, IDS, T, VOCABULARY):
-        with pytest.raises(InputError, match="another process"):
-            TeacherLogitsWriter(tmp_path, IDS, T, VOCABULARY)
+    first = TeacherLogitsWriter(tmp_path, IDS, T, VOCABULARY)
+    with pytest.raises(InputError, match="another process"):
+        TeacherLogitsWriter(tmp_path, IDS, T, VOCABULARY)
+    first.close()
     TeacherLogitsWriter(tmp_path, IDS, T, VOCABULARY).close()
 
 
@@ -223,9 +224,10 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full, raising=False)
-    with TeacherLogitsWriter(tmp_path, IDS, T, VOCABULARY) as writer:
-        with pytest.raises(InputError, match="No space left"):
-            writer.add("atst_1", [0], np.zeros((1, T, C)))
+    writer = TeacherLogitsWriter(tmp_path, IDS, T, VOCABULARY)
+    with pytest.raises(InputError, match="No space left"):
+        writer.add("atst_1", [0], np.zeros((1, T, C)))
+    writer.close()
     monkeypatch.undo()
     assert write(tmp_path)
 
