@@ -53,6 +53,8 @@ def unpack_record(record: bytes) -> tuple[dict, bytes]:
     """
     try:
         (length,) = _LENGTH.unpack_from(record)
+        if _LENGTH.size + length > len(record):
+            raise ValueError(f"{len(record)} bytes, header alone has {length}")
         header = json.loads(record[_LENGTH.size : _LENGTH.size + length])
         return header, record[_LENGTH.size + length :]
     except (struct.error, ValueError) as error:

@@ -8,8 +8,9 @@
     SRC/**/SEGMENT_ID.*             audio, in any sub-folders, e.g. audio/train
 
 A segment id is the YouTube id, `_`, and the start in milliseconds. A sound file may be
-called by the segment id or by the YouTube id, either with a `Y` in front. Ten seconds is
-what a clip should last unless durations are listed.
+called by the segment id or by the YouTube id, either with a `Y` in front; what lies in a
+folder called as another split is not looked at. Ten seconds is what a clip should last
+unless durations are listed.
 
 Classes: every split has its own vocabulary, the labels its table uses, sorted by display
 name. In AudioSet these are 447 for train, in the order of the released heads, and 416 for
@@ -176,13 +177,11 @@ def _match_audio(
     matched = {}
     for clip in clips:
         video = clip.rpartition("_")[0]
-        by_segment = found.get(clip, []) + found.get(f"Y{clip}", [])
-        paths = [path for path in by_segment if not is_elsewhere(path)]
+        paths = found.get(clip, []) + found.get(f"Y{clip}", [])
         if video and of_video[video] == 1:
-            by_video = found.get(video, []) + found.get(f"Y{video}", [])
-            paths += [path for path in by_video if not is_elsewhere(path)]
-        # A file in another split's folder serves if it has this very segment's name.
-        paths = paths or by_segment
+            paths += found.get(video, []) + found.get(f"Y{video}", [])
+        # Ids need not differ between splits (mixed scenes are often just numbered).
+        paths = [path for path in paths if not is_elsewhere(path)]
         if not paths:
             continue
         matched[clip] = paths[0]
