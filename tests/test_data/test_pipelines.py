@@ -102,8 +102,10 @@ def test_labels_and_teacher_move_with_the_crop(long_clips, targets):
             probabilities = 1 / (1 + np.exp(-logits))
             np.testing.assert_allclose(batch["teacher"][i], probabilities, atol=5e-4)
             assert batch["teacher_valid"][i]
-            starts.add(int(start))
-    assert len(starts) > 10 and min(starts) >= 0 and max(starts) <= 25
+            starts.add((int(row), int(start)))
+    # A clip is cut elsewhere in every epoch.
+    assert len(starts) > 2 * N_CLIPS
+    assert {start for _, start in starts} <= set(range(26))
 
 
 def test_clip_labels_do_not_name_events_outside_the_crop():
