@@ -61,7 +61,7 @@ def prepare(
       InputError: No clip has a usable sound file, `out` holds something else, or it
         cannot be written.
     """
-    if not any(clip.audio for clip in source.clips):
+    if not source.has_audio:
         example = source.clips[0].id if source.clips else "SEGMENT_ID"
         raise InputError(
             f"no sound file found for any of the {len(source.clips)} {source.split} "

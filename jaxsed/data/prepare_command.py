@@ -76,8 +76,14 @@ def run(args: argparse.Namespace) -> int:
         layout.read(args.source, split, vocabulary, exclude=args.out)
         for split in splits
     ]
+    # A copy of one split only is normal, unless the other one was asked for.
+    may_skip = args.splits is None and any(source.has_audio for source in sources)
     anything_wrong = False
     for source in sources:
+        if may_skip and not source.has_audio:
+            anything_wrong = True
+            print(f"{source.split}: left out, none of its clips has a sound file")
+            continue
         manifest = prepare(
             source,
             args.out / source.split,

@@ -1,5 +1,6 @@
 import argparse
 import json
+import shutil
 
 import pytest
 
@@ -50,6 +51,19 @@ def test_one_split_inside_the_source(source):
     assert run(*arguments, "--shards", 2) == 0
     assert not (out / "train").exists()
     assert len(PreparedData(out / "eval").manifest["shards"]) == 2
+
+
+def test_a_copy_of_one_split_only(source, tmp_path, capsys):
+    shutil.rmtree(source / "audio" / "eval")
+    arguments = ("audioset_strong", source, "--out", tmp_path / "out", "--workers", 1)
+    assert run(*arguments) == 3
+    assert len(PreparedData(tmp_path / "out" / "train")) == 3
+    assert "eval: left out, none of its clips" in capsys.readouterr().out
+    with pytest.raises(InputError, match="no sound file found for any of the 2 eval"):
+        run(*arguments, "--splits", "train,eval")
+    shutil.rmtree(source / "audio" / "train")
+    with pytest.raises(InputError, match="no sound file found for any of the 3 train"):
+        run(*arguments)
 
 
 def test_a_given_vocabulary(source, tmp_path):

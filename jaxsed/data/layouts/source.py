@@ -53,6 +53,11 @@ class SourceSplit(NamedTuple):
     clips: tuple[SourceClip, ...]
     problems: tuple[Problem, ...]
 
+    @property
+    def has_audio(self) -> bool:
+        """Whether any clip has a sound file."""
+        return any(clip.audio is not None for clip in self.clips)
+
 
 def read_table(
     path: Path, delimiter: str, columns: Iterable[str]
@@ -144,10 +149,8 @@ def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         raise InputError(
             f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8"
         ) from error
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    for line, text_line in enumerate(text.split("\n"), start=1):
-        if text_line.strip():
-            yield (
-                line,
-                next(csv.reader([text_line], delimiter=delimiter, quoting=quoting)),
-            )
+    for line, row in enumerate(text.split("\n"), start=1):
+        if not row.strip():
+            continue
+        # Quotes have a meaning in comma-separated tables only.
+        yield line, row.split("\t") if delimiter == "\t" else next(csv.reader([row]))
