@@ -240,6 +240,9 @@ def multipliers(
     return jax.tree_util.tree_unflatten(structure, values)
 
 
+_BLOCK_NAME = re.compile(r"(block|layer)s?_?\d+$")
+
+
 def layer_rules(layer_names: Sequence[str], layer_decay: float) -> Rules:
     """Returns the rules of layer-wise learning rate decay.
 
@@ -249,11 +252,11 @@ def layer_rules(layer_names: Sequence[str], layer_decay: float) -> Rules:
     to that.
 
     Args:
-        layer_names: keys below `encoder/`, bottom first. Keys that end in a number are
-            blocks; if none does, every key is one.
+        layer_names: keys below `encoder/`, bottom first. `block_3` or `layer_3` is a
+            block (`conv_3` is not); if there is none, every key counts as one.
         layer_decay: factor from one block to the next.
     """
-    is_block = [bool(re.search(r"\d$", name)) for name in layer_names]
+    is_block = [bool(_BLOCK_NAME.match(name)) for name in layer_names]
     if not any(is_block):
         is_block = [True] * len(layer_names)
     n_blocks = sum(is_block)

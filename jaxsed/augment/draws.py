@@ -29,28 +29,45 @@ def example_keys(key: jax.Array, n_examples: int, per_batch: bool = False) -> ja
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, positions)
 
 
+def uniforms(
+    key: jax.Array, n_examples: int, count: int, per_batch: bool = False
+) -> jax.Array:
+    """Returns float32 `[b, count]`, uniform in [0, 1).
+
+    All that an augmentation needs is computed from these: one call to the generator
+    compiles and runs faster than one for each distribution.
+    """
+    keys = example_keys(key, n_examples, per_batch)
+    return jax.vmap(lambda k: jax.random.uniform(k, (count,)))(keys)
+
+
 def coins(
     key: jax.Array, n_examples: int, probability: float, per_batch: bool = False
 ) -> jax.Array:
     """Returns bool `[b]`, true with `probability`."""
-    keys = example_keys(key, n_examples, per_batch)
-    return jax.vmap(lambda k: jax.random.bernoulli(k, probability))(keys)
+    return uniforms(key, n_examples, 1, per_batch)[:, 0] < probability
 
 
-def major_weights(key: jax.Array, n_examples: int, alpha: float) -> jax.Array:
+def integers(uniform: jax.Array, upper: jax.Array | int) -> jax.Array:
+    """Returns int32 in [0, upper) for draws in [0, 1); `upper` may be traced."""
+    return jnp.minimum((uniform * upper).astype(jnp.int32), upper - 1)
+
+
+def major_weights(uniform: jax.Array, alpha: float) -> jax.Array:
     """Returns float32 `[b]` in [0.5, 1]: the larger part of a draw from Beta(a, a).
 
     Folding the draw at 0.5 keeps an example the louder part of its own mixture, so that
     ids and sampling weights still describe it (PretrainedSED `helpers/augment.py`).
+
+    A symmetric beta is a squashed t-variate, which has a polar form (Devroye, "Random
+    variate generation in one line of code", 1996): exact for every a > 0. Rejection, as
+    in `jax.random.beta`, loops until the last example of the batch is accepted, and
+    all devices wait for each other in every round.
+
+    Args:
+        uniform: `[b, 2]` in [0, 1).
+        alpha: a.
     """
-    keys = example_keys(key, n_examples)
-    weight = jax.vmap(lambda k: jax.random.beta(k, alpha, alpha, dtype=jnp.float32))(
-        keys
-    )
-    return jnp.maximum(weight, 1.0 - weight)
-
-
-def uniform_integers(keys: jax.Array, upper: jax.Array | int) -> jax.Array:
-    """Returns int32 `[b]`, uniform in [0, upper); `upper` may be traced, `[b]`."""
-    upper = jnp.broadcast_to(jnp.asarray(upper, jnp.int32), keys.shape[:1])
-    return jax.vmap(lambda k, n: jax.random.randint(k, (), 0, n))(keys, upper)
+    radius = jnp.expm1(-jnp.log1p(-uniform[:, 0]) / alpha)
+    squared = radius * jnp.square(jnp.cos(2 * jnp.pi * uniform[:, 1]))
+    return 0.5 + 0.5 / jnp.sqrt(1.0 + 1.0 / squared)

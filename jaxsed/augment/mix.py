@@ -188,7 +188,8 @@ def _draw(
     coin_key, weight_key, partner_key = jax.random.split(key, 3)
     chosen = choose_partner(partner, partner_key, n_examples, distance)
     coins = draws.coins(coin_key, n_examples, probability, per_batch)
-    weight = draws.major_weights(weight_key, n_examples, alpha)
+    uniform = draws.uniforms(weight_key, n_examples, 2)
+    weight = draws.major_weights(uniform, alpha)
     return jnp.where(coins, weight, 1.0), chosen
 
 

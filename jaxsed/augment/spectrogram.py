@@ -108,22 +108,17 @@ def random_filter(
             drawn an example all the same (released).
     """
     n_examples, _, n_bins = batch["mel"].shape
-    coin_key, bands_key, edges_key, gains_key = jax.random.split(key, 4)
-    bands_keys = draws.example_keys(bands_key, n_examples, per_batch)
-    n_bands = min_bands + draws.uniform_integers(bands_keys, max_bands - min_bands + 1)
+    shape_key, gains_key = jax.random.split(key)
+    drawn = draws.uniforms(shape_key, n_examples, 1 + max_bands, per_batch)
+    coin, count, offset = drawn[:, 0], drawn[:, 1], drawn[:, 2:]
+    n_bands = min_bands + draws.integers(count, max_bands - min_bands + 1)
     widths = [min(min_width, n_bins // max(n, 1)) for n in range(max_bands + 1)]
     width = jnp.asarray(np.array(widths, np.int32))[n_bands]
-    offsets = jax.vmap(lambda k, n: jax.random.randint(k, (max_bands - 1,), 0, n))(
-        draws.example_keys(edges_key, n_examples, per_batch),
-        n_bins - n_bands * width + 1,
-    )
-    edges = band_edges(offsets, n_bands, n_bins, width)
-    uniform = jax.vmap(lambda k: jax.random.uniform(k, (max_bands + 1,)))(
-        draws.example_keys(gains_key, n_examples)
-    )
-    gains_db = filter_gains(edges, (2.0 * uniform - 1.0) * range_db, n_bins)
-    coins = draws.coins(coin_key, n_examples, probability, per_batch)
-    gains_db = jnp.where(coins[:, None], gains_db, 0.0)
+    offset = draws.integers(offset, (n_bins - n_bands * width + 1)[:, None])
+    edges = band_edges(offset, n_bands, n_bins, width)
+    drawn_gains = draws.uniforms(gains_key, n_examples, max_bands + 1)
+    gains_db = filter_gains(edges, (2.0 * drawn_gains - 1.0) * range_db, n_bins)
+    gains_db = jnp.where((coin < probability)[:, None], gains_db, 0.0)
     return {**batch, "mel": apply_filter(batch["mel"], gains_db, units_per_db)}
 
 
@@ -177,6 +172,12 @@ def warp_frequency(mel: jax.Array, height: jax.Array, offset: jax.Array) -> jax.
     return jnp.einsum("btf,bof->bto", mel, matrix, precision=jax.lax.Precision.HIGHEST)
 
 
+def crop_height(uniform: jax.Array, n_bins: int, min_scale: float) -> jax.Array:
+    """Returns int32 heights of crops for draws `uniform` in [0, 1)."""
+    scale = min_scale + (1.0 - min_scale) * uniform
+    return jnp.clip((scale * n_bins).astype(jnp.int32), 1, n_bins)
+
+
 def random_warp(
     key: jax.Array,
     batch: Batch,
@@ -195,14 +196,11 @@ def random_warp(
         per_batch: one coin and one crop a batch (released).
     """
     n_examples, _, n_bins = batch["mel"].shape
-    coin_key, height_key, offset_key = jax.random.split(key, 3)
-    height_keys = draws.example_keys(height_key, n_examples, per_batch)
-    scale = jax.vmap(lambda k: jax.random.uniform(k, minval=min_scale, maxval=1.0))(
-        height_keys
-    )
-    height = jnp.clip((scale * n_bins).astype(jnp.int32), 1, n_bins)
-    offset_keys = draws.example_keys(offset_key, n_examples, per_batch)
-    offset = draws.uniform_integers(offset_keys, n_bins - height + 1)
-    coins = draws.coins(coin_key, n_examples, probability, per_batch)
+    coin, scale, place = draws.uniforms(key, n_examples, 3, per_batch).T
+    height = crop_height(scale, n_bins, min_scale)
+    offset = draws.integers(place, n_bins - height + 1)
     warped = warp_frequency(batch["mel"], height, offset)
-    return {**batch, "mel": jnp.where(coins[:, None, None], warped, batch["mel"])}
+    return {
+        **batch,
+        "mel": jnp.where((coin < probability)[:, None, None], warped, batch["mel"]),
+    }

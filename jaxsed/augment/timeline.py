@@ -141,13 +141,10 @@ def random_time_mask(
     n_labels = round(n_frames / frames_per_label)
     shortest = int(n_labels * min_part)
     longest = max(int(n_labels * max_part), shortest + 1)
-    coin_key, width_key, first_key = jax.random.split(key, 3)
-    width_keys = draws.example_keys(width_key, n_examples, per_batch)
-    first_keys = draws.example_keys(first_key, n_examples, per_batch)
-    width = shortest + draws.uniform_integers(width_keys, longest - shortest)
-    first = draws.uniform_integers(first_keys, jnp.maximum(n_labels - width, 1))
-    coins = draws.coins(coin_key, n_examples, probability, per_batch)
-    width = jnp.where(coins, width, 0)
+    coin, length, start = draws.uniforms(key, n_examples, 3, per_batch).T
+    width = shortest + draws.integers(length, longest - shortest)
+    first = draws.integers(start, jnp.maximum(n_labels - width, 1))
+    width = jnp.where(coin < probability, width, 0)
     mel = mask_time(batch["mel"], first * frames_per_label, width * frames_per_label)
     targets = {
         name: mask_time(batch[name], first, width)

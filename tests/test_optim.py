@@ -1,0 +1,344 @@
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxsed import optim
+from jaxsed.errors import InputError
+
+GOLDEN = Path(__file__).parent / "golden"
+LAYERS = ("embed", "block_0", "block_1", "block_2", "norm")
+
+
+def tiny_params():
+    rng = np.random.default_rng(0)
+
+    def dense(*shape):
+        return {
+            "kernel": jnp.asarray(rng.standard_normal(shape), jnp.float32),
+            "bias": jnp.ones(shape[-1]),
+        }
+
+    return {
+        "encoder": {
+            "embed": {"patch": dense(4, 3), "position": jnp.ones((1, 5, 3))},
+            **{f"block_{i}": {"attention": dense(3, 3)} for i in range(3)},
+            "norm": {"scale": jnp.ones(3), "bias": jnp.zeros(3)},
+        },
+        "sequence": {"gru": dense(3, 3)},
+        "strong_head": dense(3, 2),
+    }
+
+
+def golden(name):
+    with np.load(GOLDEN / "ops.npz") as file:
+        return json.loads(str(file[name]))
+
+
+def run(config, n_steps=3, params=None, grads=None, total_steps=10, layers=LAYERS):
+    params = tiny_params() if params is None else params
+    grads = jax.tree.map(lambda p: 0.1 + 0.2 * p, params) if grads is None else grads
+    tx, _ = optim.build_optimizer(config, params, total_steps, layers)
+
+    @jax.jit
+    def step(params, state):
+        updates, state = tx.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    state = tx.init(params)
+    for _ in range(n_steps):
+        params, state = step(params, state)
+    return params, state
+
+
+def moved(before, after, path):
+    for key in path.split("/"):
+        before, after = before[key], after[key]
+    return np.abs(np.asarray(before) - np.asarray(after)).max()
+
+
+# ---------------------------------------------------------------------- schedule
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lr_audioset_default",
+        "lr_audioset_30_epochs",
+        "lr_audioset_warmup5000",
+        "lr_downstream_default",
+        "lr_audioset_linear",
+    ],
+)
+def test_schedule_matches_the_original(name):
+    expected = golden(name)
+    linear = "lr_end" in expected
+    schedule = optim.make_schedule(
+        "linear" if linear else "cosine",
+        1.0,
+        expected["total"],
+        expected["warmup"],
+        expected["lr_end"] / expected["lr_init"] if linear else 0.0,
+    )
+    steps = np.array(expected["steps"])
+    factors = jax.jit(jax.vmap(schedule))(steps)
+    np.testing.assert_allclose(factors, expected["factor"], rtol=0, atol=1e-6)
+
+
+def test_cosine_is_accurate_relative_to_itself_near_the_end():
+    expected = golden("lr_audioset_default")
+    schedule = optim.make_schedule("cosine", 1.0, expected["total"], expected["warmup"])
+    np.testing.assert_allclose(schedule(46919), 3.40478462090843e-09, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", optim.SCHEDULES)
+def test_schedule_starts_at_zero_and_keeps_its_end(kind):
+    schedule = optim.make_schedule(kind, 2.0, 100, 10, min_lr_factor=0.1)
+    values = np.asarray(jax.vmap(schedule)(jnp.arange(150)))
+    assert values[0] == 0 and values[10] == 2.0
+    assert (np.diff(values[:11]) > 0).all()
+    end = 2.0 if kind == "constant" else 0.2
+    np.testing.assert_allclose(values[100:], end, rtol=1e-6)
+
+
+def test_without_warmup_the_first_step_counts():
+    assert optim.make_schedule("cosine", 3.0, 5, 0)(0) == 3.0
+
+
+def test_paper_is_the_default():
+    _, schedule = optim.build_optimizer({}, tiny_params(), 46920)
+    expected = golden("lr_audioset_warmup5000")
+    factors = [float(schedule(step)) / 7e-5 for step in expected["steps"]]
+    np.testing.assert_allclose(factors, expected["factor"], rtol=0, atol=1e-6)
+
+
+# ------------------------------------------------------------------------ update
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_update_is_adams(weight_decay):
+    """Against the recurrences written out in float64."""
+    config = {
+        "name": "adamw" if weight_decay else "adam",
+        "max_lr": 0.01,
+        "warmup_steps": 2,
+        "schedule": "constant",
+        "weight_decay": weight_decay,
+    }
+    params = {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([4.0])}
+    grads = {"kernel": jnp.array([[0.1, -1e-9], [0.0, 5.0]]), "bias": jnp.array([2.0])}
+    updated, _ = run(config, n_steps=4, params=params, grads=grads)
+    for name, factor in (("kernel", weight_decay), ("bias", 0.0)):
+        p, g = np.asarray(params[name], float), np.asarray(grads[name], float)
+        m, v = 0.0, 0.0
+        for i in range(4):
+            rate = 0.01 * min(i / 2, 1)
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            m_hat, v_hat = m / (1 - 0.9 ** (i + 1)), v / (1 - 0.999 ** (i + 1))
+            p = p - rate * (m_hat / (np.sqrt(v_hat) + 1e-8) + factor * p)
+        np.testing.assert_allclose(updated[name], p, rtol=1e-5)
+
+
+def test_clipping_bounds_the_gradient_norm():
+    config = {"warmup_steps": 0, "schedule": "constant", "beta1": 0.0, "beta2": 0.0}
+    # Without moments Adam divides by |g| + eps: a large eps shows the norm.
+    config |= {"eps": 1.0, "max_lr": 1.0, "clip_norm": 0.001}
+    params = {"a": jnp.zeros(2), "b": jnp.zeros(2)}
+    grads = {"a": jnp.array([30.0, 0.0]), "b": jnp.array([0.0, 40.0])}
+    updated, _ = run(config, n_steps=1, params=params, grads=grads)
+    np.testing.assert_allclose(updated["a"], [-0.0006, 0], rtol=1e-2)
+    np.testing.assert_allclose(updated["b"], [0, -0.0008], rtol=1e-2)
+
+
+def test_weight_decay_spares_vectors_biases_and_what_rules_say():
+    params = {
+        "attention": {"bias": jnp.ones((2, 3)), "kernel": jnp.ones((3, 3))},
+        "norm": {"scale": jnp.ones(3)},
+        "position": jnp.ones((1, 5, 3)),
+    }
+    grads = jax.tree.map(jnp.zeros_like, params)
+    config = {"name": "adamw", "weight_decay": 0.5, "max_lr": 0.1}
+    config |= {"warmup_steps": 0, "schedule": "constant"}
+
+    def decayed(**more):
+        updated, _ = run(config | more, n_steps=1, params=params, grads=grads)
+        return {
+            optim._path(keys): round(float(leaf.ravel()[0]), 4)
+            for keys, leaf in jax.tree_util.tree_leaves_with_path(updated)
+        }
+
+    untouched = {"attention/bias": 1.0, "norm/scale": 1.0}
+    assert decayed() == {"attention/kernel": 0.95, "position": 0.95, **untouched}
+    assert decayed(decay_rules=[("position", 0.0)])["position"] == 1.0
+    assert set(decayed(decay_rules=[(".", 1.0)]).values()) == {0.95}
+    assert decayed(frozen=["position"])["position"] == 1.0
+
+
+# ------------------------------------------------------------------------- rules
+
+
+def test_frozen_parameters_stay_and_have_no_moments():
+    params = tiny_params()
+    updated, state = run({"warmup_steps": 0, "frozen": ["^encoder/"]}, params=params)
+    for before, after in zip(
+        jax.tree.leaves(params["encoder"]), jax.tree.leaves(updated["encoder"])
+    ):
+        assert np.array_equal(before, after)
+    assert moved(params, updated, "strong_head/kernel") > 0
+    n_trainable = sum(
+        leaf.size
+        for leaf in jax.tree.leaves([params["sequence"], params["strong_head"]])
+    )
+    n_moments = sum(leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim)
+    assert n_moments == 2 * n_trainable
+
+
+def test_gradients_of_frozen_parameters_do_not_count_for_clipping():
+    params = {"frozen": jnp.zeros(1), "free": jnp.zeros(1)}
+    config = {"warmup_steps": 0, "clip_norm": 1.0, "frozen": ["frozen"], "eps": 1.0}
+    config |= {"max_lr": 1.0, "schedule": "constant", "beta1": 0.0, "beta2": 0.0}
+    small = {"frozen": jnp.zeros(1), "free": jnp.full(1, 0.5)}
+    huge = {"frozen": jnp.full(1, 1e6), "free": jnp.full(1, 0.5)}
+    quiet, _ = run(config, 1, params, small)
+    loud, _ = run(config, 1, params, huge)
+    assert quiet["free"] == loud["free"] < 0
+    assert loud["frozen"] == 0
+
+
+def test_rates_of_layers_heads_and_sequence():
+    params = tiny_params()
+    config = {
+        "max_lr": 1e-3,
+        "warmup_steps": 0,
+        "schedule": "constant",
+        "layer_decay": 0.5,
+        "lr_rules": [("^sequence/", 10.0), ("block_1/.*bias", 3.0)],
+    }
+    # Adam's first update is the rate, whatever the gradient.
+    grads = jax.tree.map(jnp.ones_like, params)
+    updated, _ = run(config, n_steps=1, params=params, grads=grads)
+    for path, factor in {
+        "strong_head/kernel": 1,
+        "sequence/gru/kernel": 10,
+        "encoder/norm/scale": 0.5,
+        "encoder/block_2/attention/kernel": 0.5,
+        "encoder/block_1/attention/kernel": 0.25,
+        "encoder/block_1/attention/bias": 3,
+        "encoder/block_0/attention/bias": 0.125,
+        "encoder/embed/position": 0.125,
+    }.items():
+        np.testing.assert_allclose(
+            moved(params, updated, path), 1e-3 * factor, rtol=1e-3, err_msg=path
+        )
+
+
+@pytest.mark.parametrize(
+    ("model", "before", "after"),
+    [
+        ("ATST-F", ["mask_embed", "pos_embed", "patch_embed"], ["norm_frame"]),
+        (
+            "fpasst",
+            [
+                "cls_token",
+                "dist_token",
+                "new_pos_embed",
+                "freq_new_pos_embed",
+                "time_new_pos_embed",
+                "conv_in_1",
+                "conv_in_2",
+                "conv_in_3",
+                "patch_embed",
+            ],
+            ["norm"],
+        ),
+    ],
+)
+def test_layer_decay_groups_are_the_originals(model, before, after):
+    """Same rates for the same number of parameters as the original's groups."""
+    manifest = json.loads((GOLDEN / "manifests" / f"{model}.json").read_text())
+    params = {}
+    for key, entry in manifest.items():
+        parts = key.split(".")
+        if parts[0] == "model":
+            parts = parts[2 if parts[1] == "atst" else 1 :]  # wrapper's name
+            if parts[0] == "blocks":
+                parts = [f"block_{parts[1]}", *parts[2:]]
+            parts = ["encoder", *parts]
+        tree = params
+        for part in parts[:-1]:
+            tree = tree.setdefault(part, {})
+        tree[parts[-1]] = jax.ShapeDtypeStruct(tuple(entry["shape"]), np.float32)
+    layers = [*before, *(f"block_{i}" for i in range(12)), *after]
+    rates = optim.multipliers(params, optim.layer_rules(layers, 0.95))
+    ours, theirs = {}, {}
+    for rate, leaf in zip(
+        jax.tree.leaves(rates["encoder"]), jax.tree.leaves(params["encoder"])
+    ):
+        n, size = ours.get(round(rate, 9), (0, 0))
+        ours[round(rate, 9)] = (n + 1, size + int(np.prod(leaf.shape)))
+    for group in golden(f"lrdecay_groups_{model}"):
+        if group["n"] and group["first"].startswith("model."):
+            rate = round(group["lr"] / 1e-4, 9)
+            n, size = theirs.get(rate, (0, 0))
+            theirs[rate] = (n + group["n"], size + group["size"])
+    assert ours == theirs
+    assert len(ours) == 12
+    assert set(jax.tree.leaves(rates["strong_head"])) == {1.0}
+
+
+def test_first_rule_decides():
+    params = {"a": {"kernel": jnp.ones(1), "bias": jnp.ones(1)}}
+    rates = optim.multipliers(params, [("bias", 2.0), ("^a/", 3.0)])
+    assert rates == {"a": {"kernel": 3.0, "bias": 2.0}}
+
+
+def test_layers_without_numbers_are_one_block_each():
+    rules = dict(optim.layer_rules(("stem", "body", "top"), 0.5))
+    assert list(rules.values()) == [0.125, 0.25, 0.5]
+
+
+def test_shapes_are_enough_to_build_and_states_agree():
+    params = tiny_params()
+    config = {"frozen": ["embed"], "layer_decay": 0.9, "clip_norm": 1.0}
+    abstract = jax.eval_shape(tiny_params)
+    tx, _ = optim.build_optimizer(config, abstract, 10, LAYERS)
+    state = tx.init(params)
+    assert jax.tree.structure(state) == jax.tree.structure(
+        jax.eval_shape(tx.init, abstract)
+    )
+
+
+# ------------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"warmup_step": 5}, "'warmup_steps'"),
+        ({"name": "sgd"}, "'sgd'"),
+        ({"schedule": "cosin"}, "'cosin'"),
+        ({"max_lr": -1.0}, "max_lr=-1.0"),
+        ({"max_lr": float("nan")}, "max_lr=nan"),
+        ({"max_lr": "fast"}, "'fast'"),
+        ({"layer_decay": 0.0}, "layer_decay=0.0"),
+        ({"weight_decay": 0.1}, "name=adamw"),
+        ({"frozen": ["encodr"]}, "'encodr' fits no parameter"),
+        ({"frozen": ["("]}, "not a regular expression"),
+        ({"frozen": ["."]}, "freezes every parameter"),
+        ({"lr_rules": [("head", -1.0)]}, "multiplier -1.0"),
+    ],
+)
+def test_impossible_settings_are_refused(config, message):
+    with pytest.raises(InputError, match=message):
+        optim.build_optimizer(config, tiny_params(), 10, LAYERS)
+
+
+def test_layer_decay_needs_layers_and_a_run_needs_steps():
+    with pytest.raises(InputError, match="names its layers"):
+        optim.build_optimizer({"layer_decay": 0.5}, tiny_params(), 10)
+    with pytest.raises(InputError, match="total_steps=0"):
+        optim.build_optimizer({}, tiny_params(), 0)
