@@ -23,7 +23,7 @@ REQUIREMENTS = [
     "setuptools<82",
     "pandas>=2.0",
     "safetensors>=0.4.3",
-    "matplotlib>=3.8",  # the pictures `jaxsed detect` and training write
+    "scipy>=1.11",
     "tqdm>=4.66",
 ]
 
@@ -32,12 +32,14 @@ EXTRAS = {
     "cuda": ["jax[cuda13]>=0.8"],
     "logging": ["tensorboardX>=2.6"],
     "hdf5": ["h5py>=3.10"],
+    "report": ["matplotlib>=3.8"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",
         "hypothesis>=6.100",
         "ruff>=0.6",
         "h5py>=3.10",
+        "matplotlib>=3.8",
         "tensorboardX>=2.6",
         "scikit-learn>=1.4",
     ],
@@ -58,7 +60,6 @@ setup(
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["jaxsed=jaxsed.cli:main"]},
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.11",
         "Topic :: Multimedia :: Sound/Audio :: Analysis",

@@ -27,12 +27,14 @@ def training(stage: str) -> ConfigDict:
                 "dtype": "float32",  # bfloat16: matmuls only
             },
             "init": "",  # model folder whose encoder to start from
+            "prior_bias": False,  # heads start at the classes' log-odds
             "data": {
                 "train": "",  # folders written by `jaxsed prepare`
                 "eval": "",
                 "sampling": "uniform",  # uniform | balanced | balanced_epoch
                 "wavmix_probability": 0.0,
                 "workers": 0,  # loader processes; 0 loads in threads
+                "cache_decoded_bytes": 0,  # decoded clips kept in memory
             },
             "augment": {},
             "teacher": {"logits": "", "weight": 0.9},

@@ -58,10 +58,13 @@ def main(argv: Sequence[str]) -> int:
     import jax
 
     logging.getLogger("absl").setLevel(logging.WARNING)
+    workdir = Path(WORKDIR.value)
+    # Teachers that differ in their seed, and a run that goes on, need no new compile.
+    jax.config.update("jax_compilation_cache_dir", str((workdir / ".xla").resolve()))
     if MULTIHOST.value:
         jax.distributed.initialize()
     try:
-        run_config(CONFIG.value.to_dict(), Path(WORKDIR.value))
+        run_config(CONFIG.value.to_dict(), workdir)
     except InputError as error:
         print(f"jaxsed: {error}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
-from jaxsed.evaluation import evaluator, tagging
+from jaxsed.evaluation import evaluator
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels.events import clip_targets
 from jaxsed.labels.vocab import Vocabulary
@@ -20,7 +20,6 @@ from jaxsed.models.sed import SoundEventModel
 from jaxsed.training import sharding
 
 INT16_SCALE = 1 / 32768
-CLIP_METRICS = ("map", "auc", "d_prime")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,24 +148,21 @@ class Scorer:
             clip_logits[predicted.rows] = predicted.clip_logits
         if store is None:
             return {}
-        store.flush()
         metrics = frame_metrics(store, self._data, self._metrics, self._median_seconds)
         return metrics | self._clip_metrics(clip_logits)
 
     def _clip_metrics(self, clip_logits: np.ndarray) -> dict[str, float]:
-        wanted = [name for name in self._metrics if name in CLIP_METRICS]
+        wanted = [name for name in self._metrics if name in evaluator.CLIP_METRICS]
         if not wanted:
             return {}
         own, theirs = self._vocabulary.common_with(self._data.vocabulary)
-        n_classes = len(self._data.vocabulary)
-        labels = np.stack(
-            [
-                clip_targets(self._data.events(row), n_classes)
-                for row in range(len(self._data))
-            ]
-        )
-        summary = tagging.evaluate_clips(clip_logits[:, own], labels[:, theirs])
-        return {name: summary[name] for name in wanted}
+        # Classes that the data lack stay without a positive clip and are not counted.
+        labels = np.zeros(clip_logits.shape, bool)
+        for row in range(len(self._data)):
+            targets = clip_targets(self._data.events(row), len(self._data.vocabulary))
+            labels[row, own] = targets[theirs]
+        result = evaluator.evaluate_clips(clip_logits, labels, self._vocabulary, wanted)
+        return {name: result.summary[name] for name in wanted}
 
 
 def new_store(directory: Path, data: PreparedData, vocabulary: Vocabulary):
@@ -184,7 +180,7 @@ def frame_metrics(
     store: ScoreStore, data: PreparedData, metrics: Sequence[str], median_seconds: float
 ) -> dict[str, float]:
     """Returns the frame-level ones among `metrics` of stored scores against `data`."""
-    wanted = tuple(name for name in metrics if name not in CLIP_METRICS)
+    wanted = [name for name in metrics if name not in evaluator.CLIP_METRICS]
     if not wanted:
         return {}
     truth = {clip: data.events(row) for row, clip in enumerate(data.ids)}
@@ -197,4 +193,4 @@ def frame_metrics(
         metrics=wanted,
         median_seconds=median_seconds,
     )
-    return result.summary
+    return {name: result.summary[name] for name in wanted}

@@ -13,6 +13,7 @@ from typing import Any
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxsed import optim
 from jaxsed.augment import pipeline as augment
@@ -27,7 +28,7 @@ from jaxsed.training import loop, sharding, step
 from jaxsed.training import state as train_state
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, is_done
-from jaxsed.weights import files
+from jaxsed.weights import architecture, files
 
 Params = Any
 # (logits [b, t, c], the model's other outputs, batch) -> (loss, measurements)
@@ -71,22 +72,24 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     sharding.check_batch_size(config["batch_size"], mesh)
     train_data = PreparedData(config["data"]["train"])
     eval_data = PreparedData(config["data"]["eval"])
-    model = build_model(config["model"], len(train_data.vocabulary))
+    model = sed.build(n_classes=len(train_data.vocabulary), **config["model"])
     abstract = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
     optimizer, schedule = optim.build_optimizer(
-        config["optim"], abstract, config["steps"], model.layer_names
+        config["optim"], abstract, config["steps"], model.encoder.layer_names
     )
     abstract_state = jax.eval_shape(
         lambda p: train_state.create(p, optimizer), abstract
     )
     shardings = sharding.state_sharding(mesh, abstract_state)
-    batches = iter(training_data(config, train_data, task.targets))
+    batches = training_data(config, train_data, model, task.targets)
     checkpoints = Checkpoints(workdir / "checkpoints")
     resume_step = checkpoints.latest_step
     if resume_step is not None:
         state = checkpoints.restore(abstract_state, shardings, batches)
     else:
         params = start_params(model, abstract, config["seed"], config["init"])
+        if config["prior_bias"]:
+            params = with_prior(params, train_data)
         create = jax.jit(
             lambda p: train_state.create(p, optimizer), out_shardings=shardings
         )
@@ -126,18 +129,13 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         title=workdir.name,
     )
     checkpoints.close()
-    save(state.params, model, config, task, train_data, workdir)
+    save(state.params, config, task, train_data, workdir)
     log.write(config["steps"], {"done": True})
-
-
-def build_model(config: Mapping[str, Any], n_classes: int) -> sed.SoundEventModel:
-    """Returns the model a config's `model` section describes."""
-    return sed.build(n_classes=n_classes, **config)
 
 
 def init_params(model: sed.SoundEventModel, key: jax.Array) -> Params:
     """Returns freshly drawn parameters; only shapes matter of the silent clip used."""
-    n_samples = round(model.clip_seconds * model.frontend.sample_rate)
+    n_samples = round(model.encoder.clip_seconds * model.frontend.sample_rate)
     mel = model.frontend(jnp.zeros((1, n_samples), jnp.float32))
     return model.init(key, mel)["params"]
 
@@ -168,15 +166,41 @@ def start_params(
     return {**params, "encoder": loaded["encoder"]}
 
 
-def training_data(config: Mapping[str, Any], data: PreparedData, targets: str):
+def with_prior(params: Params, data: PreparedData) -> Params:
+    """Returns parameters whose heads begin at the log-odds of each class.
+
+    A head that starts at probability 0.5 spends its first hundreds of steps on
+    learning that every class is rare; a long training does not notice, a short one is
+    over by then (Lin et al. 2017, "Focal Loss", section 4.1, initialisation).
+    """
+    active = data.active_seconds()
+    priors = {
+        "strong_head": active.sum(0) / np.sum(data.durations),
+        "weak_head": (active > 0).mean(0),
+    }
+    heads = {}
+    for name, prior in priors.items():
+        prior = np.clip(prior, 1e-4, 0.5)
+        bias = np.log(prior / (1 - prior)).astype(np.float32)
+        heads[name] = {**params[name], "bias": jnp.asarray(bias)}
+    return {**params, **heads}
+
+
+def training_data(
+    config: Mapping[str, Any],
+    data: PreparedData,
+    model: sed.SoundEventModel,
+    targets: str,
+):
     """Returns the stage's endless batches for this process."""
-    source = dict(config["data"])
-    del source["train"], source["eval"]
+    source = {k: v for k, v in config["data"].items() if k not in ("train", "eval")}
     logits = config["teacher"]["logits"]
     return pipelines.training_batches(
         data,
         seed=config["seed"],
         batch_size=config["batch_size"],
+        clip_seconds=model.encoder.clip_seconds,
+        sample_rate=model.frontend.sample_rate,
         targets=targets,
         teacher=TeacherLogits(Path(logits)) if logits else None,
         process_index=jax.process_index(),
@@ -191,14 +215,12 @@ def make_loss(
     """Returns waveform to loss: augment, front-end, augment, model, objective."""
 
     def loss_fn(params: Params, batch: dict, key: jax.Array):
-        wave_key, mel_key, model_key = jax.random.split(key, 3)
+        wave_key, mel_key = jax.random.split(key)
         batch = {name: _to_float(name, array) for name, array in batch.items()}
         batch = augment.augment_wave(wave_key, batch, augmentation)
         batch["mel"] = model.frontend(batch.pop("audio"))
         batch = augment.augment_mel(mel_key, batch, augmentation)
-        logits, out = model.apply(
-            {"params": params}, batch["mel"], train=True, rngs={"dropout": model_key}
-        )
+        logits, out = model.apply({"params": params}, batch["mel"])
         return objective(logits, out, batch)
 
     return loss_fn
@@ -214,7 +236,6 @@ def _to_float(name: str, array: jax.Array) -> jax.Array:
 
 def save(
     params: Params,
-    model: sed.SoundEventModel,
     config: Mapping[str, Any],
     task: Task,
     data: PreparedData,
@@ -228,7 +249,7 @@ def save(
         workdir / "model",
         params,
         {
-            **model.describe(),
+            **architecture.describe(**config["model"]),
             "vocabulary": data.vocabulary.to_json(),
             "stage": task.name,
             "licence": config["licence"],
