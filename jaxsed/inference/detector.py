@@ -55,6 +55,7 @@ class Detector:
       description: Content of `model.json`.
       vocabulary: The classes.
       labels: Their display names, a tuple.
+      frontend: The `frontends.presets.Preset` of the model.
       sample_rate: Of the waveforms, Hz.
       frame_seconds: Length of a label frame, 0.04.
       batch_size: Windows computed at a time, at most.
@@ -82,6 +83,7 @@ class Detector:
         self.description = dict(description)
         self.vocabulary = Vocabulary.from_json(description["vocabulary"])
         self.labels = self.vocabulary.names
+        self.frontend = model.frontend
         self.sample_rate = model.frontend.sample_rate
         self.frame_seconds = float(description["frame_seconds"])
         self.batch_size = batch_size

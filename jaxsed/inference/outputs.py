@@ -1,4 +1,4 @@
-"""Detected events and frame scores as files that other programs read.
+"""Detected events as files that other programs read.
 
 One writer a format, all of the form `events, details -> text`; `write` puts the text on
 disk in one step. Times are seconds with three decimals, scores have four.
@@ -9,12 +9,9 @@ import io
 import json
 import math
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
+from typing import NamedTuple, TextIO
 
 from jaxsed.labels.events import ScoredEvent
 
@@ -165,6 +162,18 @@ def write(path: Path, text: str) -> None:
         partial.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
+def write_table(path: Path, detections: Iterable[Detection]) -> None:
+    """Writes a TSV of any length in one step, row by row."""
+    with replacing(path) as partial, open_text(partial) as file:
+        _writer(file, "\t").writerow(COLUMNS)
+        _writer(file, "\t").writerows(map(_formatted, detections))
+
+
+def open_text(path: Path) -> TextIO:
+    """Opens a text file for writing as all tables are: UTF-8, lines end with LF."""
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+
+
 class replacing:
     """Context in which a file is written beside its place, which it then takes.
 
@@ -188,79 +197,20 @@ class replacing:
             self._partial.unlink(missing_ok=True)
 
 
-class ScoreTableWriter:
-    """Frame scores as a TSV in the format of sed_scores_eval, piece by piece.
-
-    Args:
-      file: Open text file, `newline=""`.
-      labels: Class names.
-      frame_seconds: Length of a frame.
-    """
-
-    def __init__(self, file, labels: Sequence[str], frame_seconds: float):
-        self._file = file
-        self._frame_seconds = frame_seconds
-        self._n_frames = 0
-        self._last: np.ndarray | None = None
-        self._row = "%.6f\t%.6f" + "\t%.5g" * len(labels) + "\n"
-        file.write(_rows_to_text([("onset", "offset", *labels)], "\t"))
-
-    def add(self, scores: np.ndarray) -> None:
-        """Appends frames `[k, c]`; one is held back, for only the last is cut."""
-        if self._last is not None:
-            scores = np.concatenate([self._last, scores])
-        self._write(scores[:-1])
-        self._last = scores[-1:]
-
-    def finish(self, duration_seconds: float) -> None:
-        """Writes the last frame, which ends where the sound does."""
-        self._write(self._last, duration_seconds)
-
-    def _write(self, scores: np.ndarray, end: float | None = None) -> None:
-        seconds = self._frame_seconds
-        for values in scores.tolist():
-            onset = self._n_frames * seconds
-            self._n_frames += 1
-            offset = self._n_frames * seconds if end is None else end
-            self._file.write(self._row % (onset, offset, *values))
+def _table(detections: Iterable[Detection], separator: str) -> str:
+    return _rows_to_text([COLUMNS, *map(_formatted, detections)], separator)
 
 
-def write_score_archive(
-    path: Path, scores: np.ndarray, labels: Sequence[str], borders: np.ndarray
-) -> None:
-    """Writes frame scores as a compressed npz.
-
-    Args:
-      path: The file; written in one step.
-      scores: float16 `[t, c]`, may be mapped from disk: it is read piece by piece.
-      labels: Class names; array `labels`.
-      borders: float64 `[t + 1]`, seconds; array `frame_borders`.
-    """
-    arrays = {
-        "scores": scores,
-        "labels": np.array(labels, dtype=np.str_),
-        "frame_borders": borders,
-    }
-    with (
-        replacing(path) as partial,
-        zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(
-                    file, np.asanyarray(array), allow_pickle=False
-                )
-
-
-def _table(detections: Sequence[Detection], separator: str) -> str:
-    rows = (
-        (filename, f"{onset:.3f}", f"{offset:.3f}", label, f"{score:.4f}")
-        for filename, onset, offset, label, score in detections
-    )
-    return _rows_to_text([COLUMNS, *rows], separator)
+def _formatted(row: Detection) -> tuple[str, ...]:
+    times = f"{row.onset:.3f}", f"{row.offset:.3f}"
+    return row.filename, *times, row.event_label, f"{row.score:.4f}"
 
 
 def _rows_to_text(rows: Iterable[Iterable], separator: str) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+    _writer(text, separator).writerows(rows)
     return text.getvalue()
+
+
+def _writer(file: TextIO, separator: str):
+    return csv.writer(file, delimiter=separator, lineterminator="\n")

@@ -7,7 +7,7 @@ wants to see them on the way (a writer, a picture) is called with each piece.
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -201,29 +201,6 @@ class EventTracker:
             for start, end, label, peak in self._runs
         )
         return sorted(event for event in events if event.onset < event.offset)
-
-
-class FrameFile:
-    """Frames on disk as float16 while their number is not yet known.
-
-    Args:
-      file: Opened for writing and reading, empty.
-    """
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self._n_columns = 0
-
-    def add(self, frames: np.ndarray) -> None:
-        """Appends `[k, c]`."""
-        self._n_columns = frames.shape[1]
-        self._file.write(frames.astype(np.float16).tobytes())
-
-    def frames(self) -> np.ndarray:
-        """Returns all frames so far, float16 `[t, c]`, mapped and not read."""
-        self._file.flush()
-        flat = np.memmap(self._file, np.float16, mode="r")
-        return flat.reshape(-1, self._n_columns)
 
 
 class _Length:

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from jaxsed.evaluation.score_tables import read_table
 from jaxsed.inference import outputs
 from jaxsed.inference.outputs import Details, Detection
 from jaxsed.labels.events import ScoredEvent
@@ -119,28 +118,3 @@ def test_names_that_are_not_unicode_are_written(tmp_path):
     broken = b"\xff.wav".decode("utf-8", "surrogateescape")
     outputs.write(tmp_path / "x.tsv", outputs.tsv([Detection(broken, 0, 1, "a", 1)]))
     assert "\\udcff.wav" in (tmp_path / "x.tsv").read_text(encoding="utf-8")
-
-
-def test_score_table_is_read_by_the_evaluation(tmp_path):
-    scores = np.random.default_rng(0).random((251, 3), np.float32) ** 8
-    path = tmp_path / "a.wav.tsv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = outputs.ScoreTableWriter(file, LABELS, 0.04)
-        for piece in np.split(scores, [1, 2, 200]):
-            writer.add(piece)
-        writer.finish(10.0123)
-    names, borders, back = read_table(path)
-    assert names == LABELS
-    np.testing.assert_allclose(borders[:-1], np.arange(251) * 0.04, atol=1e-6)
-    assert borders[-1] == 10.0123
-    np.testing.assert_allclose(back, scores, rtol=1e-4)
-
-
-def test_score_archive_round_trip(tmp_path):
-    scores = np.random.default_rng(0).random((300, 3)).astype(np.float16)
-    borders = np.arange(301) * 0.04
-    outputs.write_score_archive(tmp_path / "a.npz", scores, LABELS, borders)
-    with np.load(tmp_path / "a.npz", allow_pickle=False) as back:
-        np.testing.assert_array_equal(back["scores"], scores)
-        np.testing.assert_array_equal(back["frame_borders"], borders)
-        assert back["labels"].tolist() == LABELS

@@ -59,17 +59,6 @@ def test_sigmoid_keeps_small_probabilities_apart():
     assert scores[4] == 0.5 and scores[5] == 1 and scores[2] == pytest.approx(9.36e-14)
 
 
-def test_frame_file_gives_back_what_it_was_given(tmp_path):
-    frames = np.random.default_rng(0).random((100, 3)).astype(np.float16)
-    with open(tmp_path / "frames", "w+b") as file:
-        store = stream.FrameFile(file)
-        for piece in pieces_of(frames, 1):
-            store.add(piece)
-        mapped = store.frames()
-        assert isinstance(mapped, np.memmap)
-        np.testing.assert_array_equal(mapped, frames)
-
-
 @pytest.mark.parametrize("threshold", [-0.1, 1, 50, float("nan")])
 def test_thresholds_are_probabilities(detector, threshold):
     with pytest.raises(InputError, match="threshold"):

@@ -1,0 +1,214 @@
+"""Detects sound events in files and folders, of any length, format and rate.
+
+Results go to --out, in the folder structure of the inputs: for `street/a.wav` the files
+street/a.wav.tsv (or .csv, .json, .audacity.txt, .raven.txt), with --report the picture
+street/a.wav.png, with --scores the frame scores scores/street/a.tsv (--scores-format npz
+for large files), which `jaxsed evaluate` reads. detections.tsv holds the events of all
+files, problems.txt what was wrong.
+
+Started again with the same --out, files that are finished and unchanged are skipped.
+
+Exit status: 0 all went well; 3 some files could not be used, the rest was done;
+1 nothing could be done.
+"""
+
+import argparse
+import contextlib
+import difflib
+import sys
+import time
+from pathlib import Path
+
+from jaxsed.errors import InputError
+
+# Named here again because importing the writers takes numpy.
+FORMATS = ("tsv", "json", "csv", "audacity", "raven")
+SHOWN_PROBLEMS = 20
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `jaxsed detect`."""
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="FILE_OR_DIR", help="what to listen to"
+    )
+    parser.add_argument(
+        "--weights", required=True, metavar="DIR", help="model folder, e.g. RUN/model"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for results"
+    )
+    parser.add_argument(
+        "--format",
+        default="tsv",
+        metavar="A,B",
+        help=f"any of {','.join(FORMATS)} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="an event's scores are greater than this (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--median",
+        type=float,
+        default=0.48,
+        metavar="SECONDS",
+        help="width of the median filter, 0 = off (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=0.2,
+        metavar="PART",
+        help="part of a window shared with the next, 0 to 0.9 (default: %(default)s)",
+    )
+    parser.add_argument("--scores", action="store_true", help="write frame scores")
+    parser.add_argument(
+        "--scores-format",
+        choices=("tsv", "npz"),
+        default="tsv",
+        help="tsv: sed_scores_eval's; npz: float16, small (default: %(default)s)",
+    )
+    parser.add_argument("--report", action="store_true", help="draw a picture a file")
+    parser.add_argument(
+        "--events", metavar="TSV", help="true events, for pictures; implies --report"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=8,
+        metavar="N",
+        help="windows computed at a time (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs `jaxsed detect`; returns its exit status.
+
+    Raises:
+      InputError: Nothing could be done.
+    """
+    # All that can be refused is refused before the model is loaded.
+    from jaxsed.audio.windows import WindowPlan
+    from jaxsed.evaluation import truth_files
+    from jaxsed.evaluation.postprocess import median_width_frames
+    from jaxsed.inference import inputs, stream
+    from jaxsed.labels.events import FRAME_SECONDS
+
+    formats = _formats(args.format)
+    stream.check_threshold(args.threshold)
+    median_width_frames(args.median, FRAME_SECONDS)
+    WindowPlan(1, overlap=args.overlap)
+    picture = args.report or bool(args.events)
+    if picture:
+        from jaxsed.inference import report
+
+        report.require_matplotlib()
+    if args.out.exists() and not args.out.is_dir():
+        raise InputError(f"--out={args.out} is a file; give a folder")
+    files, problems = inputs.find(args.inputs)
+
+    from jaxsed.inference import detector as detectors
+    from jaxsed.inference.results import Options, Results
+
+    detector = detectors.load(
+        args.weights, batch_size=args.batch_size, overlap=args.overlap
+    )
+    _print_model(args.weights, detector)
+    truth = None
+    if args.events:
+        truth = truth_files.read_events(args.events, detector.vocabulary)
+        problems += truth.problems
+    options = Options(
+        formats=formats,
+        threshold=args.threshold,
+        median_seconds=args.median,
+        scores=args.scores_format if args.scores else None,
+        picture=picture,
+    )
+    results = Results(args.out, detector, options, files, truth)
+    return _work(results, files, problems)
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(
+        dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    )
+    for name in names:
+        if name not in FORMATS:
+            near = difflib.get_close_matches(name, FORMATS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"unknown --format {name!r}: any of {','.join(FORMATS)}{hint}"
+            )
+    if not names:
+        raise InputError(f"--format is empty: give any of {','.join(FORMATS)}")
+    return names
+
+
+def _print_model(folder: str, detector) -> None:
+    description = detector.description
+    print(
+        f"model {folder}: {description['encoder']}, {len(detector.labels)} classes of "
+        f"{detector.vocabulary.name}, stage {description['stage']}, licence "
+        f"{description['licence']}",
+        file=sys.stderr,
+    )
+
+
+def _work(results, files, problems: list[str]) -> int:
+    """Processes all files, says how it went, and returns the exit status."""
+    from tqdm import tqdm
+
+    from jaxsed.inference.report import clock
+
+    n_done = n_skipped = 0
+    unfound = []  # (best score, what it was) of files in which nothing was detected
+    n_events = 0
+    # Ctrl-C too leaves the tables of all that was finished.
+    with contextlib.ExitStack() as at_end:
+        at_end.callback(lambda: results.write_tables(problems))
+        bar = at_end.enter_context(tqdm(files, unit="file", disable=None))
+        for file in bar:
+            if results.is_finished(file):
+                n_skipped += 1
+                continue
+
+            def show(seconds, name=file.name):
+                if not bar.disable and time.time() > bar.last_print_t + bar.mininterval:
+                    bar.set_postfix_str(f"{name[-40:]} {clock(seconds)}")
+
+            done = results.process(file, show)
+            if isinstance(done, str):
+                problems.append(done)
+                continue
+            n_done += 1
+            n_events += done.n_events
+            if not done.n_events:
+                unfound.append((done.best_score, done.best))
+    print(f"{n_done} files done, {n_events} events", end="")
+    print(f"; {n_skipped} were finished already" if n_skipped else "", end="")
+    print(f": {results.table}")
+    if unfound:
+        print(
+            f"no event above the threshold {results.options.threshold:g} in "
+            f"{len(unfound)} of them; best score there: {_printable(max(unfound)[1])}"
+        )
+    return _conclude(problems, n_done + n_skipped, results)
+
+
+def _conclude(problems: list[str], n_usable: int, results) -> int:
+    if not problems:
+        return 0
+    print(f"{len(problems)} problems, listed in {results.problems}:", file=sys.stderr)
+    for problem in problems[:SHOWN_PROBLEMS]:
+        print(f"  {_printable(problem)}", file=sys.stderr)
+    if len(problems) > SHOWN_PROBLEMS:
+        print(f"  and {len(problems) - SHOWN_PROBLEMS} more", file=sys.stderr)
+    return 3 if n_usable else 1
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,291 @@
+"""The folder that `jaxsed detect` writes: results a file, tables of all files."""
+
+import collections
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxsed.audio.decode import AudioError
+from jaxsed.errors import InputError
+from jaxsed.evaluation.truth_files import TrueEvents, clip_id_of
+from jaxsed.inference import frame_scores, outputs, report, stream
+from jaxsed.inference.inputs import SoundFile
+from jaxsed.inference.journal import Journal, fingerprint
+
+
+class Options(NamedTuple):
+    """What to detect and to write.
+
+    Attributes:
+      formats: Keys of `outputs.FORMATS`.
+      threshold: See `stream.detect`.
+      median_seconds: See `stream.detect`.
+      scores: "tsv", "npz" or None: frame scores, before the median filter.
+      picture: Draw a picture of every file.
+    """
+
+    formats: tuple[str, ...] = ("tsv",)
+    threshold: float = 0.5
+    median_seconds: float = 0.48
+    scores: str | None = None
+    picture: bool = False
+
+
+class Done(NamedTuple):
+    """What came of a file.
+
+    Attributes:
+      n_events: Events written.
+      best_score: The highest score anywhere in the file.
+      best: What and where that was, in words.
+    """
+
+    n_events: int
+    best_score: float
+    best: str
+
+
+class Results:
+    """Makes and keeps the results of sound files in a folder.
+
+    Args:
+      folder: Made if need be.
+      detector: A `detector.Detector`.
+      options: What to detect and to write.
+      files: All files of this run.
+      truth: True events for the pictures.
+
+    Raises:
+      InputError: The folder holds results of other files of the same names, or cannot
+        be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        detector,
+        options: Options,
+        files: Sequence[SoundFile],
+        truth: TrueEvents | None = None,
+    ):
+        self.options = options
+        self.table = folder / "detections.tsv"
+        self.problems = folder / "problems.txt"
+        self._folder = folder
+        self._detector = detector
+        self._truth = truth
+        described = json.dumps(detector.description, sort_keys=True)
+        self._settings = {
+            "model": hashlib.sha256(described.encode()).hexdigest()[:32],
+            "threshold": options.threshold,
+            "median_seconds": options.median_seconds,
+            "overlap": detector.overlap,
+        }
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._journal = Journal(folder / "journal.jsonl")
+        self._score_names = _score_names(files)
+        for file in files:
+            self._refuse_namesakes(file)
+
+    def _refuse_namesakes(self, file: SoundFile) -> None:
+        if file.name not in self._journal:
+            return
+        earlier = self._journal[file.name].source
+        if earlier != os.path.abspath(file.path) and os.path.exists(earlier):
+            raise InputError(
+                f"{self._folder} holds results of another {file.name} ({earlier}); "
+                "choose another --out"
+            )
+
+    def is_finished(self, file: SoundFile) -> bool:
+        """Whether the folder has these results of this file as it is now."""
+        try:
+            mark = self._fingerprint(file)
+        except OSError:
+            return False
+        return self._journal.finished(
+            file.name, mark, self._outputs(file).values(), self._folder
+        )
+
+    def process(
+        self, file: SoundFile, progress: Callable[[float], object] = lambda _: None
+    ) -> Done | str:
+        """Detects the events of a file and writes its results.
+
+        Args:
+          file: The file.
+          progress: Called with the seconds that were read so far.
+
+        Returns:
+          What came of it; if the file cannot be used, a line that says why.
+
+        Raises:
+          InputError: The model is broken, or results cannot be written: no other file
+            would fare better.
+        """
+        try:
+            return self._process(file, progress)
+        except AudioError as error:
+            problem = str(error)
+        except InputError:
+            raise
+        except Exception as error:
+            # One strange file must not end a run over thousands.
+            problem = f"{file.path}: failed with {type(error).__name__}: {error}"
+        with _writing(self._folder):
+            self._journal.remove(file.name)
+        return " ".join(problem.split())
+
+    def _process(self, file: SoundFile, progress) -> Done:
+        options, detector = self.options, self._detector
+        to_write = self._outputs(file)
+        seconds = _Clock(detector.sample_rate, progress)
+        on_audio, on_filtered, picture = [seconds.add], [], None
+        if options.picture:
+            picture = report.Picture(detector)
+            on_audio.append(picture.add_audio)
+            on_filtered.append(picture.add_scores)
+        with self._score_writer(to_write.get("scores")) as (on_scores, finish_scores):
+            try:
+                mark = self._fingerprint(file)
+            except OSError:
+                mark = ""  # missing: the reader says so
+            found = stream.detect(
+                detector,
+                file.path,
+                threshold=options.threshold,
+                median_seconds=options.median_seconds,
+                on_audio=on_audio,
+                on_scores=[on_scores],
+                on_filtered=on_filtered,
+            )
+            finish_scores(found.duration_seconds)
+        detections = outputs.to_detections(found.events, detector.labels, file.name)
+        with _writing(self._folder):
+            self._write_events(file, to_write, detections, found.duration_seconds)
+            if picture:
+                picture.draw(
+                    self._folder / to_write["picture"],
+                    title=file.name,
+                    found=found,
+                    threshold=options.threshold,
+                    truth=self._true_events(file),
+                )
+            source = os.path.abspath(file.path)
+            self._journal.add(file.name, source, mark, to_write.values(), detections)
+        best = found.best
+        what = f"{best.score:.3f}, {detector.labels[best.label]} at {best.onset:.2f} s"
+        return Done(len(detections), best.score, f"{what} in {file.name}")
+
+    @contextlib.contextmanager
+    def _score_writer(self, path: str | None):
+        """Opens the file of frame scores, or what takes its place if none is wanted."""
+        if path is None:
+            yield (lambda scores: None), (lambda duration_seconds: None)
+            return
+        detector = self._detector
+        open_writer = frame_scores.FORMATS[self.options.scores]
+        writer = open_writer(
+            self._folder / path, detector.labels, detector.frame_seconds
+        )
+        with _writing(self._folder), writer as (add, finish):
+            yield add, finish
+
+    def _write_events(self, file: SoundFile, to_write, detections, duration) -> None:
+        details = outputs.Details(
+            path=os.path.abspath(file.path),
+            filename=file.name,
+            duration_seconds=duration,
+            highest_hz=self._detector.sample_rate / 2,
+            settings=self._settings,
+        )
+        for name in self.options.formats:
+            text = outputs.FORMATS[name].writer(detections, details)
+            outputs.write(self._folder / to_write[name], text)
+
+    def write_tables(self, problems: Sequence[str]) -> None:
+        """Writes the events of all finished files, and what was wrong this time."""
+        with _writing(self._folder):
+            outputs.write_table(self.table, self._journal.detections())
+            if problems:
+                outputs.write(self.problems, "".join(f"{line}\n" for line in problems))
+            else:
+                self.problems.unlink(missing_ok=True)
+
+    def _outputs(self, file: SoundFile) -> dict[str, str]:
+        """Returns what is written for a file: kind, and path below the folder."""
+        wanted = {
+            name: file.name + outputs.FORMATS[name].ending
+            for name in self.options.formats
+        }
+        if self.options.scores:
+            stem = self._score_names[file.name]
+            wanted["scores"] = f"scores/{stem}.{self.options.scores}"
+        if self.options.picture:
+            wanted["picture"] = f"{file.name}.png"
+        return wanted
+
+    def _fingerprint(self, file: SoundFile) -> str:
+        settings = dict(self._settings)
+        if self.options.picture and self._truth is not None:
+            settings["truth"] = self._true_events(file)
+        return fingerprint(file.path, settings)
+
+    def _true_events(self, file: SoundFile) -> list[report.NamedEvent] | None:
+        if self._truth is None:
+            return None
+        path = clip_id_of(file.name)
+        events = self._truth.events
+        found = events.get(path, events.get(path.rpartition("/")[2], ()))
+        names = self._truth.vocabulary.names
+        return [report.NamedEvent(e.onset, e.offset, names[e.label]) for e in found]
+
+
+class _Clock:
+    def __init__(self, sample_rate: int, progress):
+        self._seconds_per_sample = 1 / sample_rate
+        self._samples = 0
+        self._progress = progress
+
+    def add(self, block: np.ndarray) -> None:
+        self._samples += len(block)
+        self._progress(self._samples * self._seconds_per_sample)
+
+
+def _score_names(files: Sequence[SoundFile]) -> dict[str, str]:
+    """Names score tables by clip id, as the evaluation looks for them.
+
+    Where two files would share one (a.wav, a.mp3), the whole name is taken.
+    """
+    ids = [clip_id_of(file.name) for file in files]
+    count = collections.Counter(ids)
+    return {
+        file.name: clip_id if count[clip_id] == 1 else file.name
+        for file, clip_id in zip(files, ids)
+    }
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Says in one line that results cannot be written.
+
+    A name that is too long is left to the file it belongs to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
+        reason = error.strerror or error
+        raise InputError(
+            f"cannot write to {error.filename or folder}: {reason}; make room or choose "
+            "another --out, and start again: finished files are kept"
+        ) from error

@@ -1,0 +1,52 @@
+import os
+
+import pytest
+
+from jaxsed.errors import InputError
+from jaxsed.inference import inputs
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("a.wav", "b/c.FLAC", "b/d/e.mp3", "b/notes.txt", ".git/x.wav", "f"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def names(paths):
+    return [file.name for file in inputs.find(paths)[0]]
+
+
+def test_folders_are_searched_by_ending(tree):
+    files, problems = inputs.find([tree])
+    assert [file.name for file in files] == ["a.wav", "b/c.FLAC", "b/d/e.mp3"]
+    assert [file.path for file in files] == [tree / file.name for file in files]
+    assert problems == []
+
+
+def test_names_start_where_all_inputs_meet(tree):
+    assert names([tree / "b" / "d"]) == ["e.mp3"]
+    assert names([tree / "b" / "d" / "e.mp3"]) == ["e.mp3"]
+    assert names([tree / "b" / "d", tree / "a.wav"]) == ["a.wav", "b/d/e.mp3"]
+
+
+def test_a_named_file_needs_no_ending_and_is_taken_once(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    again = [tree / "a.wav", tree / "b" / ".." / "a.wav", os.path.relpath("a.wav")]
+    assert names([tree / "f", *again]) == ["a.wav", "f"]
+    assert names([tree / "nowhere.wav"]) == ["nowhere.wav"]
+
+
+def test_folders_with_nothing_in_them(tree):
+    (tree / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no sound file in .*looked for endings wav"):
+        inputs.find([tree / "empty"])
+    files, problems = inputs.find([tree / "empty", tree / "a.wav"])
+    assert len(files) == 1
+    assert problems == [f"{tree / 'empty'}: no sound file in this folder"]
+
+
+def test_links_in_circles_end(tree):
+    (tree / "b" / "back").symlink_to(tree)
+    assert names([tree]) == ["a.wav", "b/c.FLAC", "b/d/e.mp3"]

@@ -1,0 +1,89 @@
+import os
+
+import pytest
+
+from jaxsed.inference.journal import Journal, fingerprint
+from jaxsed.inference.outputs import Detection
+
+ONE, TWO = Detection("a", 0.0, 1.0, "Bell", 0.9), Detection("b", 2.0, 3.0, "Bark", 0.8)
+NAME = os.fsdecode(b"gr\xc3\xb6\xc3\x9fe\n\xff.wav")
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.add("b", "/in/b", "f1", ["b.tsv"], [TWO])
+    journal.add("a", "/in/a", "f2", ["a.tsv", "a.csv"], [ONE, ONE._replace(onset=0.5)])
+    for name in ("a.tsv", "a.csv", "b.tsv"):
+        (tmp_path / name).touch()
+    return journal
+
+
+def reopened(journal):
+    return Journal(journal._path)
+
+
+def test_what_is_added_is_there_after_reopening(journal, tmp_path):
+    for each in (journal, reopened(journal)):
+        assert list(each.detections()) == [ONE, ONE._replace(onset=0.5), TWO]
+        assert "a" in each and "c" not in each
+        assert each["b"].source == "/in/b"
+        assert each.finished("a", "f2", ["a.csv"], tmp_path)
+
+
+def test_finished_only_if_all_is_there_and_the_same(journal, tmp_path):
+    assert not journal.finished("c", "f2", [], tmp_path)
+    assert not journal.finished("a", "f1", ["a.csv"], tmp_path)
+    assert not journal.finished("a", "f2", ["a.csv", "a.json"], tmp_path)
+    (tmp_path / "a.json").touch()  # of another run: not known to be of this one
+    assert not journal.finished("a", "f2", ["a.csv", "a.json"], tmp_path)
+    (tmp_path / "a.csv").unlink()
+    assert not journal.finished("a", "f2", ["a.csv"], tmp_path)
+
+
+def test_the_last_line_about_a_file_counts(journal):
+    journal.add("a", "/in/a", "f3", ["a.tsv"], [])
+    journal.remove("b")
+    for each in (journal, reopened(journal)):
+        assert list(each.detections()) == []
+        assert each["a"].fingerprint == "f3" and "b" not in each
+
+
+def test_any_name_survives(journal):
+    journal.add(NAME, NAME, "f", [], [ONE._replace(filename=NAME)])
+    assert list(reopened(journal).detections())[-1].filename == NAME
+
+
+def test_a_line_cut_at_any_place_is_ignored_and_not_in_the_way(journal, tmp_path):
+    whole = journal._path.read_bytes()
+    second = whole.index(b"\n") + 1
+    for end in range(second, len(whole) - 1, 7):
+        journal._path.write_bytes(whole[:end])
+        cut = reopened(journal)
+        assert list(cut.detections()) == [TWO]
+        cut.add("c", "/in/c", "f", [], [ONE])
+        for each in (cut, reopened(cut)):
+            assert [row.filename for row in each.detections()] == ["b", "c"]
+
+
+@pytest.mark.parametrize("line", ["[]", "3", "null", '{"name": "x"}', "\x00", "{"])
+def test_lines_that_are_no_entries_are_ignored(tmp_path, line):
+    path = tmp_path / "journal.jsonl"
+    path.write_text(line + "\n")
+    assert list(Journal(path).detections()) == []
+
+
+def test_fingerprints_change_with_file_and_settings(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_text("123")
+    os.utime(path, (5, 5))
+    first = fingerprint(path, {"threshold": 0.5})
+    assert fingerprint(path, {"threshold": 0.5}) == first
+    assert fingerprint(path, {"threshold": 0.6}) != first
+    os.utime(path, (6, 5))
+    assert fingerprint(path, {"threshold": 0.5}) == first
+    os.utime(path, (5, 6))
+    assert fingerprint(path, {"threshold": 0.5}) != first
+    path.write_text("1234")
+    os.utime(path, (5, 5))
+    assert fingerprint(path, {"threshold": 0.5}) != first
