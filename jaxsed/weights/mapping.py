@@ -40,11 +40,11 @@ def from_released(
                 f"the layout of a released {encoder_name} checkpoint."
             ) from error
         if rule.slot is None:
-            flat[rule.path] = np.ascontiguousarray(array)
+            flat[rule.path] = array
         else:  # rules of one parameter come in the order of their slots
             flat.setdefault(rule.path, []).append(array)
     stacked = {
-        path: np.stack(array) if isinstance(array, list) else array
+        path: np.ascontiguousarray(np.stack(array) if type(array) is list else array)
         for path, array in flat.items()
     }
     return _nested(stacked)

@@ -1,0 +1,59 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsed.models.heads import LinearHead, align, average_matrix, linear_matrix
+from tests import goldens
+
+
+@pytest.mark.parametrize("name", ["pool496", "pool497", "linear62"])
+def test_align_is_the_originals_resampling(name):
+    ops = goldens.load("ops")
+    aligned = align(jnp.asarray(ops[f"{name}_in"]), 250)
+    np.testing.assert_allclose(aligned, ops[f"{name}_out"], atol=1e-6)
+
+
+def test_align_leaves_the_right_length_alone():
+    frames = jax.random.normal(jax.random.key(0), (2, 250, 3))
+    assert align(frames, 250) is frames
+
+
+@pytest.mark.parametrize("length", [1, 7, 62, 249, 251, 497, 1000])
+def test_align_keeps_constants_and_order(length):
+    ramp = jnp.arange(length, dtype=jnp.float32)[None, :, None]
+    aligned = np.asarray(align(ramp, 250))[0, :, 0]
+    assert aligned.shape == (250,) and (np.diff(aligned) >= 0).all()
+    np.testing.assert_allclose(align(jnp.ones_like(ramp), 250), 1, rtol=1e-6)
+
+
+def test_matrices_average_and_interpolate():
+    third = 1 / 3
+    np.testing.assert_allclose(
+        average_matrix(5, 2),
+        [[third, third, third, 0, 0], [0, 0, third, third, third]],
+    )
+    np.testing.assert_allclose(
+        linear_matrix(2, 4), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
+    )
+
+
+def test_align_keeps_the_type():
+    assert align(jnp.ones((1, 5, 2), jnp.bfloat16), 3).dtype == jnp.bfloat16
+
+
+def test_head_starts_like_the_original_and_gives_float32_logits():
+    head = LinearHead(n_classes=50)
+    frames = jax.random.normal(jax.random.key(1), (2, 4, 400), jnp.bfloat16)
+    params = head.init(jax.random.key(0), frames)["params"]
+    kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
+    assert kernel.shape == (400, 50) and bias.shape == (50,)
+    for values in (kernel, bias):  # uniform in +-1/sqrt(400)
+        assert np.abs(values).max() <= 0.05
+        assert values.std() == pytest.approx(0.05 / np.sqrt(3), rel=0.2)
+    logits = head.apply({"params": params}, frames)
+    assert logits.dtype == jnp.float32
+    exact = np.asarray(frames, np.float32) @ kernel + bias
+    np.testing.assert_allclose(logits, exact, atol=1e-2)
+    full = head.apply({"params": params}, frames.astype(jnp.float32))
+    np.testing.assert_allclose(full, exact, atol=1e-5)

@@ -1,0 +1,57 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsed.models.vit import VisionTransformer, VitConfig
+
+SMALL = VitConfig(width=8, depth=3, heads=2, mlp_width=16, qkv_bias=True)
+
+
+class Embed(nn.Module):
+    """Two constant tokens in front of the mel frames themselves."""
+
+    @nn.compact
+    def __call__(self, mel):
+        scale = self.param("scale", nn.initializers.ones, (8,))
+        tokens = jnp.concatenate([jnp.ones_like(mel[:, :2]), mel * scale], axis=1)
+        return tokens, {"patch": mel * scale}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return VisionTransformer(Embed(), SMALL, "atst_frame", prefix_tokens=2)
+
+
+def test_layer_names_are_the_parameter_keys_bottom_first(encoder):
+    variables = encoder.init(jax.random.key(0), jnp.zeros((1, 5, 8)))
+    assert encoder.layer_names == ("embed", "block_0", "block_1", "block_2", "norm")
+    assert set(variables["params"]) == set(encoder.layer_names)
+
+
+def test_output_is_normed_frames_without_prefix_and_all_intermediates(encoder):
+    mel = jax.random.normal(jax.random.key(1), (2, 5, 8))
+    (frames, out), _ = encoder.init_with_output(jax.random.key(0), mel)
+    assert frames.shape == (2, 5, 8)
+    assert list(out) == ["patch", "block_0", "block_1", "block_2"]
+    assert out["block_2"].shape == (2, 7, 8)
+    np.testing.assert_allclose(frames.mean(axis=-1), 0, atol=1e-5)
+    np.testing.assert_allclose(frames.std(axis=-1), 1, atol=1e-3)
+
+
+def test_drop_path_rises_from_bottom_to_top():
+    config = VitConfig(8, 3, 2, 16, drop_path=0.999)
+    encoder = VisionTransformer(Embed(), config, "atst_frame", prefix_tokens=2)
+    mel = jnp.tile(jax.random.normal(jax.random.key(1), (1, 5, 8)), (16, 1, 1))
+    params = encoder.init(jax.random.key(0), mel)
+    _, plain = encoder.apply(params, mel)
+    _, out = encoder.apply(params, mel, rngs={"dropout": jax.random.key(2)})
+    np.testing.assert_array_equal(out["block_0"], plain["block_0"])
+    kept = np.isclose(out["block_2"], out["block_1"]).all(axis=(1, 2))
+    assert kept.mean() > 0.8
+
+
+def test_contract(encoder):
+    assert (encoder.width, encoder.frame_rate_hz, encoder.clip_seconds) == (8, 25, 10)
+    assert encoder.frontend == "atst_frame"
