@@ -153,7 +153,7 @@ class Picture:
             if name in self._labels:
                 values = scores[:, self._labels.index(name)]
             _draw_scores(rows, row, values, seconds, threshold)
-        shortest = found.duration_seconds / 400  # still visible
+        shortest = found.duration_seconds / 700  # still visible
         _draw_events(rows, events, names, DETECTED, 0.80, shortest)
         _draw_events(rows, true_events or [], names, TRUE, 0.93, shortest)
         _finish_rows(rows, names, found.duration_seconds, left_out)

@@ -1,0 +1,33 @@
+"""What a long file costs in a process of its own: resident memory, as users see it.
+
+`benchmarks/long_file.py` measures two hours.
+"""
+
+import subprocess
+import sys
+
+from tests.test_inference.sounds import write_sound
+
+SCRIPT = """
+import resource, sys, jaxsed
+from jaxsed.inference import report
+
+detector = jaxsed.load(sys.argv[1])
+for path in sys.argv[2:]:
+    report.draw_file(detector, path, path + ".png")
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_resident_memory_does_not_grow_with_the_file(model_folder, tmp_path):
+    # The first file is long enough for everything that is allocated once.
+    paths = [
+        write_sound(tmp_path / f"{minutes}.wav", 60 * minutes, 44_100)
+        for minutes in (1, 7)
+    ]
+    command = [sys.executable, "-c", SCRIPT, model_folder, *paths]
+    found = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    short, long = map(int, found.stdout.split())
+    assert long - short < 30e6  # the samples alone are 63 MB more
+    assert long < 2e9
