@@ -1,3 +1,4 @@
+import functools
 from pathlib import Path
 
 import jax
@@ -8,6 +9,11 @@ import pytest
 from jaxsed.augment import timeline
 
 KEY = jax.random.key(5)
+
+
+def run(function, batch, **settings):
+    """Compiled as a whole: op by op takes several times as long."""
+    return jax.jit(functools.partial(function, **settings))(KEY, batch)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +72,7 @@ def test_sound_labels_and_teacher_move_exactly_together(n_frames):
     """Also around the end of the clip, whatever frames the front-end pads or lacks."""
     # sigma as long as the clip: most of the shifts wrap around.
     batch = impulses(n_frames)
-    rolled = timeline.random_time_roll(KEY, batch, probability=1.0, sigma=1.0)
+    rolled = run(timeline.random_time_roll, batch, probability=1.0, sigma=1.0)
     where = np.asarray(rolled["labels"][:, :, 0]).argmax(axis=1)
     assert len(set(where.tolist())) > 6
     for clip, label_frame in enumerate(where):
@@ -79,8 +85,8 @@ def test_sound_labels_and_teacher_move_exactly_together(n_frames):
 
 def test_released_roll_is_off_by_at_most_half_a_label_frame():
     batch = impulses(1000)
-    rolled = timeline.random_time_roll(
-        KEY, batch, probability=1.0, sigma=0.05, snap=False
+    rolled = run(
+        timeline.random_time_roll, batch, probability=1.0, sigma=0.05, snap=False
     )
     first_frame = np.asarray(rolled["mel"][:, :, 0]).argmax(axis=1)
     label_frame = np.asarray(rolled["labels"][:, :, 0]).argmax(axis=1)
@@ -93,7 +99,7 @@ def test_other_frame_rates_keep_step():
     # 20 ms mel frames, as at time compression 2.
     batch = impulses(500)
     batch["mel"] = jnp.repeat(batch["labels"], 2, axis=1)
-    rolled = timeline.random_time_roll(KEY, batch, probability=1.0, sigma=0.2)
+    rolled = run(timeline.random_time_roll, batch, probability=1.0, sigma=0.2)
     expected = jnp.repeat(rolled["labels"], 2, axis=1)
     assert np.array_equal(rolled["mel"], expected)
     assert not np.array_equal(rolled["labels"], batch["labels"])
@@ -104,7 +110,7 @@ def test_shift_has_the_released_spread(golden):
         sigma = int(n_frames * 0.125)
         assert sigma == golden[f"frameshift_sigma_{n_frames}"]
     batch = {"mel": jnp.zeros((2000, 1001, 1)).at[:, 500].set(1.0)}
-    rolled = timeline.random_time_roll(KEY, batch, probability=1.0)
+    rolled = run(timeline.random_time_roll, batch, probability=1.0)
     shift = np.asarray(rolled["mel"][:, :, 0]).argmax(axis=1) - 500
     assert abs(shift.mean()) < 10
     assert abs(shift.std() - 125) < 8
@@ -113,7 +119,7 @@ def test_shift_has_the_released_spread(golden):
 
 def test_probability_decides_per_example():
     batch = impulses(1000, n_clips=200)
-    rolled = timeline.random_time_roll(KEY, batch, probability=0.5, sigma=1.0)
+    rolled = run(timeline.random_time_roll, batch, probability=0.5, sigma=1.0)
     moved = np.any(np.asarray(rolled["labels"] != batch["labels"]), axis=(1, 2))
     assert 0.35 < moved.mean() < 0.65
 
@@ -135,7 +141,7 @@ def test_mask_hides_the_same_time_from_everyone_the_teacher_included():
         "labels": jnp.ones((40, 250, 1)),
         "teacher": jnp.full((40, 250, 1), 0.5),
     }
-    masked = timeline.random_time_mask(KEY, batch, probability=0.8)
+    masked = run(timeline.random_time_mask, batch, probability=0.8)
     hidden = np.asarray(masked["labels"][:, :, 0]) == 0
     assert np.array_equal(np.asarray(masked["teacher"][:, :, 0]) == 0, hidden)
     mel_hidden = np.asarray(masked["mel"][:, :, 0]) == 0
@@ -148,13 +154,13 @@ def test_mask_hides_the_same_time_from_everyone_the_teacher_included():
 
 def test_mask_per_batch_is_one_mask():
     batch = {"mel": jnp.ones((5, 100, 2))}
-    masked = timeline.random_time_mask(KEY, batch, probability=1.0, per_batch=True)
+    masked = run(timeline.random_time_mask, batch, probability=1.0, per_batch=True)
     mel = np.asarray(masked["mel"])
     assert (mel == mel[0]).all() and (mel == 0).any()
 
 
 def test_very_short_clips_survive():
     batch = {"mel": jnp.ones((2, 3, 2)), "labels": jnp.ones((2, 1, 1))}
-    rolled = timeline.random_time_roll(KEY, batch, probability=1.0)
-    masked = timeline.random_time_mask(KEY, rolled, probability=1.0)
+    rolled = run(timeline.random_time_roll, batch, probability=1.0)
+    masked = run(timeline.random_time_mask, rolled, probability=1.0)
     assert np.isfinite(masked["mel"]).all()
