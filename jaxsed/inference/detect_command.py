@@ -188,7 +188,7 @@ def _work(results, files, problems: list[str]) -> int:
             n_events += done.n_events
             if not done.n_events:
                 unfound.append((done.best_score, done.best))
-    print(f"{n_done} files done, {n_events} events", end="")
+    print(f"{_count(n_done, 'file')} done, {_count(n_events, 'event')}", end="")
     print(f"; {n_skipped} were finished already" if n_skipped else "", end="")
     print(f": {results.table}")
     if unfound:
@@ -202,12 +202,17 @@ def _work(results, files, problems: list[str]) -> int:
 def _conclude(problems: list[str], n_usable: int, results) -> int:
     if not problems:
         return 0
-    print(f"{len(problems)} problems, listed in {results.problems}:", file=sys.stderr)
+    count = _count(len(problems), "problem")
+    print(f"{count}, listed in {results.problems}:", file=sys.stderr)
     for problem in problems[:SHOWN_PROBLEMS]:
         print(f"  {_printable(problem)}", file=sys.stderr)
     if len(problems) > SHOWN_PROBLEMS:
         print(f"  and {len(problems) - SHOWN_PROBLEMS} more", file=sys.stderr)
     return 3 if n_usable else 1
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _printable(text: str) -> str:

@@ -49,7 +49,7 @@ def test_a_file_is_detected(detect, detector, tmp_path):
     onsets = [float(row["onset"]) for row in rows]
     np.testing.assert_allclose(onsets, table.onset, atol=6e-4)
     assert {row["filename"] for row in rows} == {"a.wav"}
-    assert f"1 files done, {len(rows)} events" in out
+    assert len(rows) > 1 and f"1 file done, {len(rows)} events" in out
 
 
 def test_a_real_run_from_the_shell_loads_the_model_itself(
@@ -355,7 +355,7 @@ def test_a_file_that_makes_a_library_fail_does_not_stop_the_rest(
 
     monkeypatch.setattr(stream, "detect", strange)
     status, out, err = detect(tmp_path / "in")
-    assert status == 3 and "1 files done" in out
+    assert status == 3 and "1 file done" in out
     assert "a.wav: failed with RuntimeError: first line second line" in err
 
 
@@ -363,7 +363,7 @@ def test_a_name_too_long_for_its_results_is_a_problem(detect, tmp_path):
     write_sound(tmp_path / "in" / ("x" * 249 + ".wav"), 1)
     write_sound(tmp_path / "in" / "a.wav", 1)
     status, out, err = detect(tmp_path / "in")
-    assert status == 3 and "1 files done" in out and "File name too long" in err
+    assert status == 3 and "1 file done" in out and "File name too long" in err
 
 
 def test_true_events_change_the_picture_only(detect, tmp_path, calls):
