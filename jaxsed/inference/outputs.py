@@ -5,6 +5,7 @@ disk in one step. Times are seconds with three decimals, scores have four.
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -183,8 +184,10 @@ class replacing:
 
     def __init__(self, path: Path):
         self._path = path
-        # Not built from the name: that may be as long as the system allows.
-        self._partial = path.parent / f".{os.getpid()}-{abs(hash(path)):x}.partial"
+        # Not the name itself, which may be as long as the system allows; but always the
+        # same, so that what a killed run left is overwritten by the next.
+        mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+        self._partial = path.parent / f".{mark}.partial"
 
     def __enter__(self) -> Path:
         self._path.parent.mkdir(parents=True, exist_ok=True)
