@@ -6,7 +6,8 @@ The defaults are the papers' where a paper names a value. Every config returns a
 
 from ml_collections import ConfigDict
 
-from jaxsed.augment.pipeline import STUDENT, TEACHER
+from jaxsed import optim
+from jaxsed.augment import pipeline as augment
 
 
 def training(stage: str) -> ConfigDict:
@@ -36,14 +37,9 @@ def training(stage: str) -> ConfigDict:
                 "workers": 0,  # loader processes; 0 loads in threads
                 "cache_decoded_bytes": 0,  # decoded clips kept in memory
             },
-            "augment": {},
+            "augment": dict(augment.DEFAULTS),  # everything off
             "teacher": {"logits": "", "weight": 0.9},
-            "optim": {
-                "name": "adam",
-                "max_lr": 7e-5,
-                "schedule": "cosine",
-                "warmup_steps": 5000,
-            },
+            "optim": dict(optim.DEFAULTS),
             "batch_size": 256,
             "steps": 1,
             "every": {"log": 50, "evaluate": 1000, "save": 500},
@@ -66,7 +62,7 @@ def teacher(encoder: str, seed: int) -> ConfigDict:
     config.model.encoder = encoder
     config.model.sequence = "bigru"
     config.data.sampling = "balanced"
-    config.augment = ConfigDict(TEACHER)
+    config.augment = ConfigDict(augment.TEACHER)
     return config
 
 
@@ -75,5 +71,5 @@ def student(encoder: str, seed: int) -> ConfigDict:
     config = training("strong")
     config.seed = seed
     config.model.encoder = encoder
-    config.augment = ConfigDict(STUDENT)
+    config.augment = ConfigDict(augment.STUDENT)
     return config

@@ -7,3 +7,6 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Most of a test's time is XLA compiling programs that other tests compile as well.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", ".pytest_cache/xla")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

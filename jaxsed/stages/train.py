@@ -64,10 +64,10 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         workdir: folder of this run.
         task: the stage.
     """
+    claim(workdir, config)
     if is_done(workdir / "metrics.jsonl"):
         logging.info("%s is finished already", workdir)
         return
-    claim(workdir, config)
     mesh = sharding.make_mesh(**config["mesh"])
     sharding.check_batch_size(config["batch_size"], mesh)
     train_data = PreparedData(config["data"]["train"])
