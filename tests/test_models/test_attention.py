@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsed.models.attention import SelfAttention, attend
+from tests.test_models import drawn
 
 
 def test_attend_is_the_definition():
@@ -37,7 +38,7 @@ def test_projection_is_fused_and_bias_is_optional():
     init = jax.nn.initializers.normal(0.02)
     for qkv_bias in (False, True):
         module = SelfAttention(12, 3, qkv_bias, init, "float32")
-        params = module.init(jax.random.key(0), jnp.zeros((1, 4, 12)))["params"]
+        params = drawn.params_for(module, jnp.zeros((1, 4, 12)))["params"]
         assert params["qkv"]["kernel"].shape == (12, 36)
         assert ("bias" in params["qkv"]) == qkv_bias
         assert params["proj"]["bias"].shape == (12,)
@@ -47,7 +48,7 @@ def test_attention_does_not_know_the_order_of_tokens():
     init = jax.nn.initializers.normal(0.5)
     module = SelfAttention(12, 3, True, init, "float32")
     tokens = jax.random.normal(jax.random.key(1), (2, 9, 12))
-    params = module.init(jax.random.key(0), tokens)
+    params = drawn.params_for(module, tokens)
     order = np.random.default_rng(0).permutation(9)
     np.testing.assert_allclose(
         module.apply(params, tokens[:, order]),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxsed.models.blocks import Block, layer_norm
+from tests.test_models import drawn
 
 
 def block(**options):
@@ -18,20 +19,20 @@ def tokens():
 
 
 def test_block_adds_its_branches_to_what_comes_in(tokens):
-    params = block().init(jax.random.key(1), tokens)["params"]
+    params = drawn.params_for(block(), tokens)["params"]
     for last in (params["attn"]["proj"], params["mlp"]["fc2"]):
-        last["kernel"] = jnp.zeros_like(last["kernel"])
+        last.update(jax.tree.map(jnp.zeros_like, dict(last)))
     np.testing.assert_array_equal(block().apply({"params": params}, tokens), tokens)
 
 
 def test_gelu_is_exact(tokens):
-    params = block().init(jax.random.key(1), tokens)["params"]
+    params = drawn.params_for(block(), tokens)["params"]
     mlp = params["mlp"]
-    params["attn"]["proj"]["kernel"] *= 0
+    params["attn"]["proj"] = jax.tree.map(jnp.zeros_like, params["attn"]["proj"])
     hidden = layer_norm(None, "float32").apply({"params": params["norm2"]}, tokens)
-    hidden = hidden @ mlp["fc1"]["kernel"]
+    hidden = hidden @ mlp["fc1"]["kernel"] + mlp["fc1"]["bias"]
     gelu = hidden * (1 + jax.scipy.special.erf(hidden / jnp.sqrt(2.0))) / 2
-    expected = tokens + gelu @ mlp["fc2"]["kernel"]
+    expected = tokens + gelu @ mlp["fc2"]["kernel"] + mlp["fc2"]["bias"]
     np.testing.assert_allclose(
         block().apply({"params": params}, tokens), expected, atol=1e-5
     )
@@ -52,7 +53,7 @@ def test_norm_statistics_survive_an_offset():
 
 
 def test_dropping_needs_a_rate_and_a_key(tokens):
-    params = block().init(jax.random.key(1), tokens)
+    params = drawn.params_for(block(), tokens)
     plain = block().apply(params, tokens)
     key = {"dropout": jax.random.key(2)}
     dropping = block(dropout=0.5)
@@ -64,7 +65,7 @@ def test_dropping_needs_a_rate_and_a_key(tokens):
 def test_drop_path_takes_whole_branches_of_single_clips(tokens):
     tokens = jnp.tile(tokens[:1], (64, 1, 1))
     module = block(drop_path=0.5)
-    params = module.init(jax.random.key(1), tokens)
+    params = drawn.params_for(module, tokens)
     out = module.apply(params, tokens, rngs={"dropout": jax.random.key(2)})
     distinct = np.unique(np.asarray(out).reshape(64, -1).round(4), axis=0)
     # Attention dropped or not, MLP dropped or not.

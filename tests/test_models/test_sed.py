@@ -5,6 +5,7 @@ import pytest
 
 from jaxsed.errors import InputError
 from jaxsed.models import sed
+from tests.test_models import drawn
 
 TINY = ("tiny_atst_frame", "tiny_fpasst")
 
@@ -18,7 +19,7 @@ def tiny(request):
     """A tiny model with a BiGRU, its parameters, and its jitted audio-to-scores."""
     model = sed.build(request.param, 7, sequence="bigru", sequence_width=8)
     mel = jnp.zeros((1, 101, model.frontend.n_mels))
-    params = jax.jit(model.init)(jax.random.key(0), mel)
+    params = drawn.params_for(model, mel)
     score = jax.jit(lambda wave: model.apply(params, model.frontend(wave)))
     return model, params, score
 
@@ -74,7 +75,7 @@ def test_silence_and_gradients_are_finite(tiny):
 def test_bfloat16_is_near_float32_with_the_same_parameters(encoder):
     full, half = (sed.build(encoder, 5, dtype=t) for t in ("float32", "bfloat16"))
     mel = full.frontend(random_wave(32_000))
-    params = jax.jit(full.init)(jax.random.key(0), mel)
+    params = drawn.params_for(full, mel)
     logits, _ = jax.jit(full.apply)(params, mel)
     rough_logits, rough = jax.jit(half.apply)(params, mel)
     assert rough_logits.dtype == rough["clip_logits"].dtype == jnp.float32
@@ -88,10 +89,10 @@ def test_bfloat16_is_near_float32_with_the_same_parameters(encoder):
 
 def test_without_sequence_model_the_heads_see_the_aligned_frames():
     model = sed.build("tiny_atst_frame", 3)
-    (_, out), variables = jax.jit(model.init_with_output)(
-        jax.random.key(0), jnp.zeros((1, 101, 64))
-    )
+    mel = jax.random.normal(jax.random.key(0), (1, 101, 64))
+    variables = drawn.params_for(model, mel)
     assert "sequence" not in variables["params"]
+    _, out = jax.jit(model.apply)(variables, mel)
     np.testing.assert_array_equal(out["sequence"], out["aligned"])
     head = variables["params"]["weak_head"]
     expected = out["aligned"].mean(axis=1) @ head["kernel"] + head["bias"]

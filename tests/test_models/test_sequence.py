@@ -13,7 +13,7 @@ from jaxsed.models import sed
 from jaxsed.models.heads import LinearHead
 from jaxsed.models.sequence import SequenceModel
 from tests import goldens
-from tests.test_models import parity
+from tests.test_models import drawn, parity
 
 GOLDEN = goldens.load("ATST-F")
 
@@ -43,9 +43,10 @@ def run_direction(frames, params, direction):
 
 def test_bigru_is_pytorchs_equations():
     with jax.enable_x64(True):
-        frames = jax.random.normal(jax.random.key(0), (3, 11, 5), jnp.float64)
+        frames = jnp.asarray(np.random.default_rng(1).normal(size=(3, 11, 5)))
         model = SequenceModel("bigru", width=4, layers=2, dtype="float64")
-        states, variables = model.init_with_output(jax.random.key(1), frames)
+        variables = drawn.params_for(model, frames)
+        states = jax.jit(model.apply)(variables, frames)
         expected = np.asarray(frames)
         for index in range(2):
             params = variables["params"][f"layer_{index}"]
@@ -63,7 +64,7 @@ def test_bigru_is_pytorchs_equations():
 @pytest.mark.parametrize(("kind", "gates"), [("bigru", 3), ("bilstm", 4)])
 def test_parameters_start_uniform_in_the_state_size(kind, gates):
     model = SequenceModel(kind, width=64, layers=2, dtype="float32")
-    params = model.init(jax.random.key(0), jnp.zeros((1, 3, 10)))["params"]
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 3, 10)))["params"]
     shapes = jax.tree.map(jnp.shape, params["layer_1"])
     assert shapes == {
         "input_kernel": (2, 128, gates * 64),
@@ -80,7 +81,7 @@ def test_parameters_start_uniform_in_the_state_size(kind, gates):
 def test_both_directions_see_the_whole_clip(kind):
     model = SequenceModel(kind, width=6, layers=1, dtype="float32")
     frames = jax.random.normal(jax.random.key(0), (1, 20, 4))
-    params = model.init(jax.random.key(1), frames)
+    params = drawn.params_for(model, frames)
     changed = frames.at[0, 10].add(1.0)
     moved = np.abs(model.apply(params, changed) - model.apply(params, frames))[0]
     assert (moved.max(axis=-1) > 0).all()
@@ -92,7 +93,7 @@ def test_bfloat16_keeps_its_state_in_float32():
     model = SequenceModel("bigru", width=32, layers=1, dtype="bfloat16")
     full = SequenceModel("bigru", width=32, layers=1, dtype="float32")
     frames = jax.random.normal(jax.random.key(0), (2, 250, 16))
-    params = model.init(jax.random.key(1), frames)
+    params = drawn.params_for(model, frames)
     states = model.apply(params, frames)
     assert states.dtype == jnp.bfloat16
     np.testing.assert_allclose(

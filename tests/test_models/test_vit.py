@@ -4,7 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxsed.models.atst_frame import AtstEmbed
 from jaxsed.models.vit import VisionTransformer, VitConfig
+from tests.test_models import drawn
 
 SMALL = VitConfig(width=8, depth=3, heads=2, mlp_width=16, qkv_bias=True)
 
@@ -25,26 +27,29 @@ def encoder():
 
 
 def test_layer_names_are_the_parameter_keys_bottom_first(encoder):
-    variables = encoder.init(jax.random.key(0), jnp.zeros((1, 5, 8)))
+    variables = drawn.params_for(encoder, jnp.zeros((1, 5, 8)))
     assert encoder.layer_names == ("embed", "block_0", "block_1", "block_2", "norm")
     assert set(variables["params"]) == set(encoder.layer_names)
 
 
 def test_output_is_normed_frames_without_prefix_and_all_intermediates(encoder):
     mel = jax.random.normal(jax.random.key(1), (2, 5, 8))
-    (frames, out), _ = encoder.init_with_output(jax.random.key(0), mel)
+    params = drawn.params_for(encoder, mel)
+    frames, out = jax.jit(encoder.apply)(params, mel)
     assert frames.shape == (2, 5, 8)
-    assert list(out) == ["patch", "block_0", "block_1", "block_2"]
+    assert sorted(out) == sorted(["patch", "block_0", "block_1", "block_2"])
     assert out["block_2"].shape == (2, 7, 8)
-    np.testing.assert_allclose(frames.mean(axis=-1), 0, atol=1e-5)
-    np.testing.assert_allclose(frames.std(axis=-1), 1, atol=1e-3)
+    norm = params["params"]["norm"]
+    normed = (frames - norm["bias"]) / norm["scale"]
+    np.testing.assert_allclose(normed.mean(axis=-1), 0, atol=1e-5)
+    np.testing.assert_allclose(normed.std(axis=-1), 1, atol=1e-3)
 
 
 def test_drop_path_rises_from_bottom_to_top():
     config = VitConfig(8, 3, 2, 16, drop_path=0.999)
     encoder = VisionTransformer(Embed(), config, "atst_frame", prefix_tokens=2)
     mel = jnp.tile(jax.random.normal(jax.random.key(1), (1, 5, 8)), (16, 1, 1))
-    params = encoder.init(jax.random.key(0), mel)
+    params = drawn.params_for(encoder, mel)
     _, plain = encoder.apply(params, mel)
     _, out = encoder.apply(params, mel, rngs={"dropout": jax.random.key(2)})
     np.testing.assert_array_equal(out["block_0"], plain["block_0"])
@@ -55,3 +60,15 @@ def test_drop_path_rises_from_bottom_to_top():
 def test_contract(encoder):
     assert (encoder.width, encoder.frame_rate_hz, encoder.clip_seconds) == (8, 25, 10)
     assert encoder.frontend == "atst_frame"
+
+
+def test_weights_start_with_the_configured_deviation_and_biases_at_zero():
+    config = VitConfig(width=32, depth=1, heads=2, mlp_width=64, init_std=0.02)
+    encoder = VisionTransformer(AtstEmbed(config, "float32"), config, "atst_frame")
+    params = jax.jit(encoder.init)(jax.random.key(0), jnp.zeros((1, 5, 64)))["params"]
+    block, embed = params["block_0"], params["embed"]
+    for kernel in (block["attn"]["qkv"]["kernel"], embed["patch"]["kernel"]):
+        assert np.std(kernel) == pytest.approx(0.02, rel=0.1)
+    assert np.std(embed["positions"]) == pytest.approx(0.02, rel=0.1)
+    assert not np.any(block["mlp"]["fc1"]["bias"])
+    np.testing.assert_array_equal(block["norm1"]["scale"], 1)
