@@ -1,6 +1,7 @@
 """The demo with everything cut to the bone: does the whole path run?
 
     python -m jaxsed.main --config=configs/debug.py --workdir=runs/debug
+    python -m jaxsed.main --config=configs/debug.py:atst_frame --workdir=runs/debug1
 
 Cost: under a minute on 2 cores. Expected scores: none worth mentioning.
 """
@@ -10,9 +11,9 @@ from ml_collections import ConfigDict
 from configs import demo
 
 
-def get_config() -> ConfigDict:
+def get_config(encoders: str = ",".join(demo.ENCODERS)) -> ConfigDict:
     """Returns the demo's chain with a handful of clips and steps."""
-    config = demo.get_config()
+    config = demo.get_config(encoders)
     config.links.scenes.train_clips = 24
     config.links.scenes.eval_clips = 12
     for link in config.links.values():

@@ -18,11 +18,16 @@ from ml_collections import ConfigDict
 from configs import common
 
 ENCODERS = ("atst_frame", "fpasst")
-STUDENT = "fpasst"
 
 
-def get_config() -> ConfigDict:
-    """Returns the chain: every link is a stage with a config of its own."""
+def get_config(encoders: str = ",".join(ENCODERS)) -> ConfigDict:
+    """Returns the chain: every link is a stage with a config of its own.
+
+    Args:
+        encoders: one teacher each; the last one is the student's, too.
+    """
+    kinds = encoders.split(",")
+    student_kind = kinds[-1]
     links = {
         "scenes": {
             "stage": "scenes",
@@ -31,19 +36,19 @@ def get_config() -> ConfigDict:
             "seed": 0,
         }
     }
-    for encoder in ENCODERS:
+    for encoder in kinds:
         links[f"weak_{encoder}"] = miniature(common.training("weak"), encoder, seed=0)
-    for seed, encoder in enumerate(ENCODERS):
+    for seed, encoder in enumerate(kinds):
         teacher = miniature(common.teacher(encoder, seed), encoder, seed)
         teacher.init = f"@/weak_{encoder}/model"
         links[f"teacher_{encoder}"] = teacher
-    links["ensemble"] = ensemble([f"teacher_{encoder}" for encoder in ENCODERS])
+    links["ensemble"] = ensemble([f"teacher_{encoder}" for encoder in kinds])
     for name, logits in (("student", "@/ensemble/logits"), ("student_alone", "")):
-        student = miniature(common.student(STUDENT, seed=9), STUDENT, seed=9)
-        student.init = f"@/weak_{STUDENT}/model"
+        student = miniature(common.student(student_kind, seed=9), student_kind, seed=9)
+        student.init = f"@/weak_{student_kind}/model"
         student.teacher.logits = logits
         links[name] = student
-    links["summary"] = summary()
+    links["summary"] = summary(kinds)
     return ConfigDict({"stage": "chain", "order": tuple(links), "links": links})
 
 
@@ -83,15 +88,16 @@ def ensemble(teachers: list[str]) -> dict:
     }
 
 
-def summary() -> dict:
+def summary(kinds: list[str]) -> dict:
     """Returns the last link: the table, the curves, pictures of detections."""
+    student_kind = kinds[-1]
     rows = (
-        ("untrained", f"@/weak_{STUDENT}", "first"),
-        *((f"after weak ({e})", f"@/weak_{e}", "last") for e in ENCODERS),
-        *((f"teacher ({e} + BiGRU)", f"@/teacher_{e}", "last") for e in ENCODERS),
+        ("untrained", f"@/weak_{student_kind}", "first"),
+        *((f"after weak ({e})", f"@/weak_{e}", "last") for e in kinds),
+        *((f"teacher ({e} + BiGRU)", f"@/teacher_{e}", "last") for e in kinds),
         ("ensemble of the teachers", "@/ensemble", "last"),
-        (f"student with KD ({STUDENT})", "@/student", "last"),
-        (f"student without KD ({STUDENT})", "@/student_alone", "last"),
+        (f"student with KD ({student_kind})", "@/student", "last"),
+        (f"student without KD ({student_kind})", "@/student_alone", "last"),
     )
     return {
         "stage": "summary",

@@ -1,0 +1,116 @@
+"""Does a run that is killed again and again end with the bits of one never killed?
+
+    python -m benchmarks.kill_and_resume --workdir=runs/kills [--kills 3] [--seed 0]
+
+Runs `configs/debug.py` once undisturbed and once with `kill -9` at random moments, so
+many in each stage, the same command again after each; then compares the parameters of
+every model and the bytes of every store of logits. Exit status 1 if anything differs.
+
+Cost: a few minutes on 2 cores.
+"""
+
+import argparse
+import hashlib
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+STAGES = ("scenes", "weak_atst_frame", "teacher_atst_frame", "ensemble", "student")
+
+
+def command(workdir: Path, config: str) -> list[str]:
+    """Returns the command that starts the chain, or goes on with it."""
+    program = [sys.executable, "-m", "jaxsed.main", f"--config={config}"]
+    return [*program, f"--workdir={workdir}"]
+
+
+def fingerprint(workdir: Path) -> dict[str, str]:
+    """Returns sha256 of every result that must not depend on kills."""
+    patterns = ("*/model/params.safetensors", "*/logits/*.f16", "*/eval_logits/*.f16")
+    files = sorted(file for pattern in patterns for file in workdir.glob(pattern))
+    return {
+        str(file.relative_to(workdir)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }
+
+
+def seconds_of(stage: Path) -> float:
+    """Returns how long a finished stage took, by its files."""
+    begin = (stage / "config.json").stat().st_mtime
+    return (stage / "metrics.jsonl").stat().st_mtime - begin
+
+
+def kill_in(
+    stage: Path, within_seconds: float, start: Sequence[str], rng: random.Random
+) -> str:
+    """Starts the chain and kills it at a random moment of one stage.
+
+    Returns:
+        What happened, in words; a stage that was quicker than the kill is not killed.
+    """
+    process = subprocess.Popen(
+        start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not (stage / "config.json").exists() and process.poll() is None:
+        time.sleep(0.02)
+    wait = rng.uniform(0, within_seconds)
+    try:
+        process.wait(wait)
+        return f"{stage.name}: finished before it could be killed"
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return f"{stage.name}: killed {wait:.1f} s in"
+
+
+def torture(
+    workdir: Path,
+    kills: int,
+    seed: int,
+    config: str = "configs/debug.py",
+    stages: Sequence[str] = STAGES,
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Runs the chain undisturbed and killed.
+
+    Args:
+        workdir: gets `whole/` and `killed/`.
+        kills: in each stage.
+        seed: of the moments.
+        config: a chain.
+        stages: links to kill in.
+
+    Returns:
+        Fingerprints of both runs, and what was done, in words.
+    """
+    whole, killed = workdir / "whole", workdir / "killed"
+    subprocess.run(command(whole, config), check=True, stdout=subprocess.DEVNULL)
+    rng, notes = random.Random(seed), []
+    for name in stages:
+        # A process that goes on needs its start-up too.
+        span = (seconds_of(whole / name) if name != "scenes" else 0.0) + 8.0
+        for _ in range(kills):
+            notes.append(kill_in(killed / name, span, command(killed, config), rng))
+    subprocess.run(command(killed, config), check=True, stdout=subprocess.DEVNULL)
+    return fingerprint(whole), fingerprint(killed), notes
+
+
+def main() -> int:
+    """Command line entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    whole, killed, notes = torture(args.workdir, args.kills, args.seed)
+    print("\n".join(notes))
+    for name, digest in whole.items():
+        same = killed.get(name) == digest
+        print(f"{'same bits' if same else 'DIFFERENT':>10}  {name}")
+    return 0 if whole == killed and whole else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
