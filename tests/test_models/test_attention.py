@@ -55,3 +55,18 @@ def test_attention_does_not_know_the_order_of_tokens():
         module.apply(params, tokens)[:, order],
         atol=1e-5,
     )
+
+
+def test_gradients_are_those_of_the_definition():
+    def definition(query, key, value):
+        scores = jnp.einsum("bqhe,bkhe->bhqk", query, key) / np.sqrt(4)
+        return jnp.einsum("bhqk,bkhe->bqhe", jax.nn.softmax(scores), value)
+
+    keys = jax.random.split(jax.random.key(2), 4)
+    *operands, weight = (jax.random.normal(key, (2, 7, 3, 4)) for key in keys)
+    ours, theirs = (
+        jax.grad(lambda *x, f=f: jnp.sum(f(*x) * weight), argnums=(0, 1, 2))(*operands)
+        for f in (attend, definition)
+    )
+    for our, their in zip(ours, theirs):
+        np.testing.assert_allclose(our, their, atol=2e-6)
