@@ -13,7 +13,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, check_known
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="experiment to run")
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
@@ -43,10 +43,7 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
         "summary": summary.run,
     }
     stages["chain"] = lambda config, workdir: chain.run(config, workdir, stages)
-    if config["stage"] not in stages:
-        raise InputError(
-            f"stage {config['stage']!r} does not exist: use one of {', '.join(stages)}"
-        )
+    check_known("stage", config["stage"], stages)
     stages[config["stage"]](config, workdir)
 
 
@@ -74,5 +71,22 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line; a mistake in it ends the program with one line."""
+    try:
+        return flags.FLAGS(argv)
+    except (
+        flags.Error,
+        InputError,
+        OSError,  # no such config file
+        AttributeError,  # no such key: ml_collections names the nearest
+        KeyError,
+        TypeError,
+    ) as error:
+        text = str(error.args[0] if error.args else error)
+        print(f"jaxsed: {' '.join(text.split())}", file=sys.stderr)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

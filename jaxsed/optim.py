@@ -15,20 +15,18 @@ Where paper and released code (PretrainedSED) differ, the default is the paper's
   released downstream behaviour is `decay_rules=[(".", 1.0)]`.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, check_known, nearest
+from jaxsed.schedules import SCHEDULES, Schedule, make_schedule
 
 Rules = Sequence[tuple[str, float]]
-Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
 
 # Every key there is. Effective Pre-Training, section III-A; max_lr is the first of the
 # paper's grid and the released default, betas and eps are torch's.
@@ -49,7 +47,6 @@ DEFAULTS: dict[str, Any] = {
     "eps": 1e-8,
 }
 NAMES = ("adam", "adamw")
-SCHEDULES = ("cosine", "linear", "constant")
 
 
 def build_optimizer(
@@ -117,18 +114,10 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
         InputError: an unknown key or an impossible value.
     """
     for name in config:
-        if name not in DEFAULTS:
-            nearest = difflib.get_close_matches(name, DEFAULTS, n=1, cutoff=0.0)[0]
-            raise InputError(
-                f"optim.{name} is not an optimiser setting: did you mean {nearest!r}?"
-            )
+        check_known("optimiser setting", name, DEFAULTS)
     full = {**DEFAULTS, **config}
     for name, choices in (("name", NAMES), ("schedule", SCHEDULES)):
-        if full[name] not in choices:
-            raise InputError(
-                f"optim.{name}={full[name]!r} is not known: use one of "
-                f"{', '.join(choices)}"
-            )
+        check_known(f"optim.{name}", full[name], choices)
     for name, low, high in _RANGES:
         value = full[name]
         if not (isinstance(value, int | float) and low <= value <= high):
@@ -157,48 +146,6 @@ _RANGES = (
 )
 
 
-# ---------------------------------------------------------------------- schedule
-
-
-def make_schedule(
-    kind: str,
-    max_lr: float,
-    total_steps: int,
-    warmup_steps: int,
-    min_lr_factor: float = 0.0,
-) -> Schedule:
-    """Returns the learning rate of optimiser step i = 0, 1, ...; jit-able.
-
-    Linear from 0 over the warm-up (step 0 changes nothing, as in the released code),
-    then to `min_lr_factor * max_lr` at `total_steps` along half a cosine (paper) or a
-    line, and constant from there on. Formulas of the `transformers` schedules that
-    PretrainedSED uses; a run shorter than its warm-up just stops on the way up.
-
-    Args:
-        kind: `cosine`, `linear` or `constant`.
-        max_lr: learning rate after the warm-up.
-        total_steps: steps of the run.
-        warmup_steps: steps of the warm-up.
-        min_lr_factor: part of `max_lr` that is left at the end.
-    """
-    decay_steps = max(total_steps - warmup_steps, 1)
-
-    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
-        # Differences of integers: float32 rounds only the quotients below.
-        step = jnp.asarray(step, jnp.int32)
-        rising = step / max(warmup_steps, 1)
-        left = jnp.clip((total_steps - step) / decay_steps, 0.0, 1.0)
-        if kind == "cosine":
-            # 0.5 (1 + cos(pi (1 - left))), without cancellation near the end.
-            left = jnp.square(jnp.sin(0.5 * jnp.pi * left))
-        elif kind == "constant":
-            left = jnp.ones_like(left)
-        falling = min_lr_factor + (1.0 - min_lr_factor) * left
-        return max_lr * jnp.where(step < warmup_steps, rising, falling)
-
-    return schedule
-
-
 # ------------------------------------------------------------------------- rules
 
 
@@ -224,10 +171,10 @@ def multipliers(
     compiled = [(_compile(regex), multiplier) for regex, multiplier in rules]
     for pattern, _ in compiled:
         if not any(pattern.search(path) for path in paths):
-            near = difflib.get_close_matches(pattern.pattern, paths, n=1, cutoff=0.0)
+            near = nearest(pattern.pattern, paths, cutoff=0.0)
             raise InputError(
                 f"optim rule {pattern.pattern!r} fits no parameter: they are named "
-                f"like {near[0] if near else 'nothing at all'!r}"
+                f"like {near or 'nothing at all'!r}"
             )
 
     def decide(path: str, leaf) -> float:

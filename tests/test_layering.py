@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "weights": {"errors", "frontends", "labels", "models"},
     "augment": {"errors"},
     "losses": {"errors"},
-    "optim": {"errors"},
+    "schedules": {"errors"},
+    "optim": {"errors", "schedules"},
     "training": {"errors"} | TRAINABLE,
     "inference": LOW | {"evaluation", "frontends", "models", "weights"},
     "stages": LOW

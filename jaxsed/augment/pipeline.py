@@ -9,7 +9,6 @@ A batch is a dict of device arrays: `audio` float32 `[b, n]` in [-1, 1] or `mel`
 (probabilities), `teacher_valid` bool `[b]`. Other entries are passed on as they are.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsed.augment import mix, spectrogram, timeline
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, check_known
 
 Batch = dict[str, jax.Array]
 
@@ -88,12 +87,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
         InputError: an unknown key, or a value out of its range.
     """
     for name in config:
-        if name not in DEFAULTS:
-            nearest = difflib.get_close_matches(name, DEFAULTS, n=1, cutoff=0.0)[0]
-            raise InputError(
-                f"augment.{name} is not an augmentation setting: "
-                f"did you mean {nearest!r}?"
-            )
+        check_known("augmentation setting", name, DEFAULTS)
     full = {**DEFAULTS, **config}
     for name, low, high in _RANGES:
         value = full[name]

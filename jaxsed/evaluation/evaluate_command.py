@@ -9,10 +9,13 @@ MIDs or names. DURATIONS has the columns filename and duration (seconds). Tabs, 
 and semicolons are recognised.
 
 Only classes that the model and the events share are scored. Rows that make no sense,
-unknown classes and clips without scores are counted and left out; the command then
-ends with status 3. --out writes per_class.tsv, summary.json and problems.txt.
+unknown classes and clips without scores are counted and left out. --out writes
+per_class.tsv, summary.json and problems.txt.
 
   jaxsed evaluate scores --events eval.tsv --durations durations.tsv --out results
+
+Exit status: 0 all was scored; 3 scored, but something was left out; 1 nothing could be
+scored.
 """
 
 import argparse

@@ -14,12 +14,11 @@ Exit status: 0 all went well; 3 some files could not be used, the rest was done;
 
 import argparse
 import contextlib
-import difflib
 import sys
 import time
 from pathlib import Path
 
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, check_known
 
 # Named here again because importing the writers takes numpy.
 FORMATS = ("tsv", "json", "csv", "audacity", "raven")
@@ -137,12 +136,7 @@ def _formats(text: str) -> tuple[str, ...]:
         dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
     )
     for name in names:
-        if name not in FORMATS:
-            near = difflib.get_close_matches(name, FORMATS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(
-                f"unknown --format {name!r}: any of {','.join(FORMATS)}{hint}"
-            )
+        check_known("--format", name, FORMATS)
     if not names:
         raise InputError(f"--format is empty: give any of {','.join(FORMATS)}")
     return names

@@ -11,7 +11,6 @@ Shipped lists (`load(name)`):
 """
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, nearest
 
 SHIPPED = ("audioset_527", "audioset_strong_447", "audioset_strong_eval_416")
 
@@ -93,11 +92,11 @@ class Vocabulary:
         """
         index = self._index_of.get(name_or_mid)
         if index is None:
-            nearest = _nearest(name_or_mid, self.names)
+            guess = nearest(name_or_mid, self.names)
             raise InputError(
                 f"unknown class {name_or_mid!r} in vocabulary {self.name!r} "
                 f"({len(self)} classes)"
-                + (f"; did you mean {nearest!r}?" if nearest else "")
+                + (f"; did you mean {guess!r}?" if guess else "")
             )
         return index
 
@@ -182,11 +181,11 @@ def load(name_or_path: str | Path) -> Vocabulary:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        nearest = _nearest(str(name_or_path), SHIPPED)
+        guess = nearest(str(name_or_path), SHIPPED)
         raise InputError(
             f"no vocabulary {str(name_or_path)!r}: expected one of "
             f"{', '.join(SHIPPED)}, or the path of a vocabulary JSON"
-            + (f"; did you mean {nearest!r}?" if nearest else "")
+            + (f"; did you mean {guess!r}?" if guess else "")
         ) from error
     try:
         return Vocabulary.from_json(text)
@@ -201,10 +200,3 @@ def _first_repeated(values) -> str | None:
             return value
         seen.add(value)
     return None
-
-
-def _nearest(word: str, words) -> str | None:
-    """The most similar of `words`, ignoring case; None when nothing is close."""
-    lowered = {text.lower(): text for text in words}
-    near = difflib.get_close_matches(str(word).lower(), lowered, n=1, cutoff=0.5)
-    return lowered[near[0]] if near else None

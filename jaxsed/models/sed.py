@@ -1,6 +1,5 @@
 """The sound event model: encoder, alignment to label frames, sequence model, heads."""
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, check_known
 from jaxsed.frontends.presets import PRESETS, Preset
 from jaxsed.models.atst_frame import atst_frame, tiny_atst_frame
 from jaxsed.models.fpasst import fpasst, tiny_fpasst
@@ -123,9 +122,9 @@ def build(
     Raises:
         InputError: If a name is unknown or a number is not positive.
     """
-    _check_name("encoder", encoder, tuple(ENCODERS))
-    _check_name("sequence model", sequence, SEQUENCES)
-    _check_name("dtype", dtype, DTYPES)
+    check_known("encoder", encoder, ENCODERS)
+    check_known("sequence model", sequence, SEQUENCES)
+    check_known("dtype", dtype, DTYPES)
     for name, number in (
         ("n_classes", n_classes),
         ("sequence_width", sequence_width),
@@ -140,13 +139,4 @@ def build(
         sequence_width=sequence_width,
         sequence_layers=sequence_layers,
         dtype=dtype,
-    )
-
-
-def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
-    if name in known:
-        return
-    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
-    raise InputError(
-        f"Unknown {what} '{name}'; did you mean '{nearest}'? Known: {', '.join(known)}."
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxsed.errors import InputError
+from jaxsed.errors import check_known
 from jaxsed.stages.workdir import claim
 
 Stage = Callable[[Mapping[str, Any], Path], None]
@@ -31,11 +31,7 @@ def run(config: Mapping[str, Any], workdir: Path, stages: Mapping[str, Stage]) -
     """
     links = {name: config["links"][name] for name in config["order"]}
     for name, link in links.items():
-        if link["stage"] not in stages:
-            raise InputError(
-                f"link {name!r} names stage {link['stage']!r}: use one of "
-                f"{', '.join(stages)}"
-            )
+        check_known(f"stage of link {name!r}", link["stage"], stages)
     claim(workdir, config)
     for name, link in links.items():
         logging.info("%s: %s", name, link["stage"])

@@ -151,7 +151,11 @@ def start_params(
     Raises:
         InputError: `init` holds another encoder than the config asks for.
     """
-    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(seed))
+    fresh = [name for name in abstract if not init or name != "encoder"]
+    # Compiling an initialiser costs more than running it: only what is kept is drawn.
+    params = jax.jit(
+        lambda key: {name: init_params(model, key)[name] for name in fresh}
+    )(jax.random.key(seed))
     if not init:
         return params
     loaded, description = files.load_model(Path(init))

@@ -386,7 +386,7 @@ def test_true_events_change_the_picture_only(detect, tmp_path, calls):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--format", "tvs"), "did you mean tsv"),
+        (("--format", "tvs"), "did you mean 'tsv'"),
         (("--format", ","), "--format is empty"),
         (("--threshold", "50"), "threshold"),
         (("--median", "-1"), "median"),

@@ -120,7 +120,7 @@ def test_every_encoder_keeps_the_contract(encoder):
     [
         ({"encoder": "atst_fram"}, "did you mean 'atst_frame'"),
         ({"encoder": "tiny_passt"}, "did you mean 'tiny_fpasst'"),
-        ({"sequence": "gru"}, "sequence model 'gru'; did you mean 'bigru'"),
+        ({"sequence": "gru"}, "sequence model 'gru': did you mean 'bigru'"),
         ({"dtype": "float16"}, "did you mean 'bfloat16'"),
         ({"n_classes": 0}, "n_classes is 0"),
         ({"sequence": "bigru", "sequence_width": -1}, "sequence_width is -1"),

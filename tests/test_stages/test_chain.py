@@ -22,7 +22,7 @@ def test_nothing_runs_if_a_later_link_is_wrong(tmp_path):
     done = []
     stages = {"note": lambda config, workdir: done.append(workdir)}
     links = {"a": {"stage": "note"}, "b": {"stage": "nope"}}
-    with pytest.raises(InputError, match="'b' names stage 'nope': use one of note"):
+    with pytest.raises(InputError, match=r"unknown stage of link 'b' 'nope': .*note"):
         chain.run({"order": ("a", "b"), "links": links}, tmp_path, stages)
     assert not done
 
@@ -36,5 +36,5 @@ def test_paths_are_resolved_at_any_depth(tmp_path):
 
 
 def test_unknown_stage_is_named(tmp_path):
-    with pytest.raises(InputError, match="'taecher' does not exist: use one of"):
+    with pytest.raises(InputError, match="unknown stage 'taecher'"):
         run_config({"stage": "taecher"}, tmp_path)
