@@ -32,6 +32,7 @@ EXTRAS = {
     "cuda": ["jax[cuda13]>=0.8"],
     "logging": ["tensorboardX>=2.6"],
     "hdf5": ["h5py>=3.10"],
+    "export": ["flatbuffers>=24"],  # jax.export serialises with it
     "report": ["matplotlib>=3.8"],
     "dev": [
         "pytest>=8",

@@ -33,8 +33,12 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
     Raises:
         InputError: the stage does not exist, or something it is given is wrong.
     """
+    import jax
+
     from jaxsed.stages import chain, ensemble, scenes, strong, summary, weak
 
+    # Teachers that differ in their seed, and a run that goes on, need no new compile.
+    jax.config.update("jax_compilation_cache_dir", str((workdir / ".xla").resolve()))
     stages = {
         "scenes": scenes.run,
         "weak": weak.run,
@@ -55,13 +59,10 @@ def main(argv: Sequence[str]) -> int:
     import jax
 
     logging.getLogger("absl").setLevel(logging.WARNING)
-    workdir = Path(WORKDIR.value)
-    # Teachers that differ in their seed, and a run that goes on, need no new compile.
-    jax.config.update("jax_compilation_cache_dir", str((workdir / ".xla").resolve()))
     if MULTIHOST.value:
         jax.distributed.initialize()
     try:
-        run_config(CONFIG.value.to_dict(), workdir)
+        run_config(CONFIG.value.to_dict(), Path(WORKDIR.value))
     except InputError as error:
         print(f"jaxsed: {error}", file=sys.stderr)
         return 1

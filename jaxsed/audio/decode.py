@@ -5,7 +5,7 @@ was cut off gives the samples it still has. The format is read from the content,
 from the file name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,7 +73,10 @@ def load_mono(
 
 
 def stream_mono(
-    path: str | Path, sample_rate: int, block_seconds: float = 10.0
+    path: str | Path,
+    sample_rate: int,
+    block_seconds: float = 10.0,
+    on_truncated: Callable[[], object] | None = None,
 ) -> Iterator[np.ndarray]:
     """Decodes a sound file of any length in bounded memory.
 
@@ -81,6 +84,7 @@ def stream_mono(
       path: The file.
       sample_rate: Wanted rate, Hz.
       block_seconds: Length of a block.
+      on_truncated: Called at the end if the file held less than its header promises.
 
     Yields:
       float32 `[round(block_seconds * sample_rate)]`, the last one shorter but never
@@ -96,10 +100,12 @@ def stream_mono(
         raise InputError(
             f"block_seconds={block_seconds!r} is shorter than a sample; use e.g. 10"
         )
-    return _stream(path, sample_rate, block_samples)
+    return _stream(path, sample_rate, block_samples, on_truncated)
 
 
-def _stream(path, sample_rate: int, block_samples: int) -> Iterator[np.ndarray]:
+def _stream(
+    path, sample_rate: int, block_samples: int, on_truncated
+) -> Iterator[np.ndarray]:
     with Reader(path) as reader:
         resampler = StreamResampler(reader.sample_rate, sample_rate)
         pending: list[np.ndarray] = []
@@ -120,6 +126,8 @@ def _stream(path, sample_rate: int, block_samples: int) -> Iterator[np.ndarray]:
             yield np.concatenate(pending)
         elif not n_yielded:
             raise _too_short(reader.name)
+        if reader.truncated and on_truncated is not None:
+            on_truncated()
 
 
 def _then(pieces: Iterator, last) -> Iterator:

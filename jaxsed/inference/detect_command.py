@@ -8,8 +8,8 @@ files, problems.txt what was wrong.
 
 Started again with the same --out, files that are finished and unchanged are skipped.
 
-Exit status: 0 all went well; 3 some files could not be used, the rest was done;
-1 nothing could be done.
+Exit status: 0 all went well; 3 some files could not be used or were cut off, the rest
+was done; 1 nothing could be done.
 """
 
 import argparse
@@ -178,6 +178,8 @@ def _work(results, files, problems: list[str]) -> int:
             if isinstance(done, str):
                 problems.append(done)
                 continue
+            if done.problem:
+                problems.append(done.problem)
             n_done += 1
             n_events += done.n_events
             if not done.n_events:

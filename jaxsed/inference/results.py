@@ -45,11 +45,13 @@ class Done(NamedTuple):
       n_events: Events written.
       best_score: The highest score anywhere in the file.
       best: What and where that was, in words.
+      problem: What was wrong with a file that could be used all the same, or "".
     """
 
     n_events: int
     best_score: float
     best: str
+    problem: str = ""
 
 
 class Results:
@@ -183,7 +185,11 @@ class Results:
             self._journal.add(file.name, source, mark, to_write.values(), detections)
         best = found.best
         what = f"{best.score:.3f}, {detector.labels[best.label]} at {best.onset:.2f} s"
-        return Done(len(detections), best.score, f"{what} in {file.name}")
+        problem = ""
+        if found.truncated:
+            end = f"{found.duration_seconds:.2f} s"
+            problem = f"{file.path}: cut off after {end}; what is there was used"
+        return Done(len(detections), best.score, f"{what} in {file.name}", problem)
 
     @contextlib.contextmanager
     def _score_writer(self, path: str | None):

@@ -31,11 +31,13 @@ class Detections(NamedTuple):
       events: Sorted by onset, offset, label; cut to the sound's length.
       duration_seconds: Length of the sound.
       best: The frame and class with the highest score, an event or not.
+      truncated: The file holds less sound than its header promises.
     """
 
     events: list[ScoredEvent]
     duration_seconds: float
     best: ScoredEvent
+    truncated: bool = False
 
 
 def detect(
@@ -70,9 +72,15 @@ def detect(
     tracker = EventTracker(threshold, detector.frame_seconds)
     best = _Best(detector.frame_seconds)
     length = _Length()
+    cut_off: list[bool] = []
     # Closed at once if an observer fails, so that the file does not stay open.
     with contextlib.closing(
-        decode.stream_mono(path, detector.sample_rate, BLOCK_SECONDS)
+        decode.stream_mono(
+            path,
+            detector.sample_rate,
+            BLOCK_SECONDS,
+            on_truncated=lambda: cut_off.append(True),
+        )
     ) as blocks:
         blocks = tee(blocks, [length.add, *on_audio])
         scores = map(sigmoid, detector.stream_logits(blocks, overlap))
@@ -80,7 +88,8 @@ def detect(
         for _ in tee(filtered, [tracker.add, best.add, *on_filtered]):
             pass
     duration = length.samples / detector.sample_rate
-    return Detections(tracker.finish(duration), duration, best.event)
+    events = tracker.finish(duration)
+    return Detections(events, duration, best.event, truncated=bool(cut_off))
 
 
 def check_threshold(threshold: float) -> None:

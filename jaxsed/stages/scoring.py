@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
 from jaxsed.evaluation import evaluator
+from jaxsed.evaluation.result import write_table
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels.events import clip_targets
 from jaxsed.labels.vocab import Vocabulary
@@ -179,7 +180,10 @@ def new_store(directory: Path, data: PreparedData, vocabulary: Vocabulary):
 def frame_metrics(
     store: ScoreStore, data: PreparedData, metrics: Sequence[str], median_seconds: float
 ) -> dict[str, float]:
-    """Returns the frame-level ones among `metrics` of stored scores against `data`."""
+    """Returns the frame-level ones among `metrics` of stored scores against `data`.
+
+    Leaves the table of all classes beside the scores, in `per_class.tsv`.
+    """
     wanted = [name for name in metrics if name not in evaluator.CLIP_METRICS]
     if not wanted:
         return {}
@@ -193,4 +197,5 @@ def frame_metrics(
         metrics=wanted,
         median_seconds=median_seconds,
     )
+    write_table(result, store.path / "per_class.tsv")
     return {name: result.summary[name] for name in wanted}

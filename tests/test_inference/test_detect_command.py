@@ -155,6 +155,14 @@ def bad_inputs(folder):
     }
 
 
+def test_a_file_that_is_cut_off_is_used_and_named(detect, tmp_path):
+    whole = write_sound(tmp_path / "a.flac", 6, format="FLAC")
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    status, out, err = detect(whole)
+    assert status == 3 and "1 file done" in out
+    assert f"{whole}: cut off after " in err
+
+
 def test_bad_files_are_named_and_the_rest_is_done(detect, tmp_path):
     sounds = tmp_path / "in"
     sounds.mkdir()
