@@ -37,8 +37,6 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
 
     from jaxsed.stages import chain, ensemble, scenes, strong, summary, weak
 
-    # Teachers that differ in their seed, and a run that goes on, need no new compile.
-    jax.config.update("jax_compilation_cache_dir", str((workdir / ".xla").resolve()))
     stages = {
         "scenes": scenes.run,
         "weak": weak.run,
@@ -48,6 +46,8 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
     }
     stages["chain"] = lambda config, workdir: chain.run(config, workdir, stages)
     check_known("stage", config["stage"], stages)
+    # Teachers that differ in their seed, and a run that goes on, need no new compile.
+    jax.config.update("jax_compilation_cache_dir", str((workdir / ".xla").resolve()))
     stages[config["stage"]](config, workdir)
 
 

@@ -5,6 +5,7 @@ the parameters at the end. Everything else is the same for all of them.
 """
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -77,9 +78,8 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     optimizer, schedule = optim.build_optimizer(
         config["optim"], abstract, config["steps"], model.encoder.layer_names
     )
-    abstract_state = jax.eval_shape(
-        lambda p: train_state.create(p, optimizer), abstract
-    )
+    create = functools.partial(train_state.create, optimizer=optimizer)
+    abstract_state = jax.eval_shape(create, abstract)
     shardings = sharding.state_sharding(mesh, abstract_state)
     batches = training_data(config, train_data, model, task.targets)
     checkpoints = Checkpoints(workdir / "checkpoints")
@@ -90,10 +90,7 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         params = start_params(model, abstract, config["seed"], config["init"])
         if config["prior_bias"]:
             params = with_prior(params, train_data)
-        create = jax.jit(
-            lambda p: train_state.create(p, optimizer), out_shardings=shardings
-        )
-        state = create(params)
+        state = jax.jit(create, out_shardings=shardings)(params)
     scorer = Scorer(
         model,
         eval_data,
