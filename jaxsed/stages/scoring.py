@@ -20,7 +20,7 @@ from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models.sed import SoundEventModel
 from jaxsed.training import sharding
 
-INT16_SCALE = 1 / 32768
+INT16_SCALE = 1 / 32768  # audio on the wire is 16 bit
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.errors import InputError
 from jaxsed.models import sed
-from jaxsed.stages.scoring import Scorer
+from jaxsed.stages.scoring import INT16_SCALE, Scorer
 from jaxsed.stages.workdir import claim
 from jaxsed.training import loop, sharding, step
 from jaxsed.training import state as train_state
@@ -34,7 +34,6 @@ from jaxsed.weights import architecture, files
 Params = Any
 # (logits [b, t, c], the model's other outputs, batch) -> (loss, measurements)
 Objective = Callable[[jax.Array, dict, dict], tuple[jax.Array, dict]]
-INT16_SCALE = 1 / 32768
 
 
 @dataclasses.dataclass(frozen=True)
