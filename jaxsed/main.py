@@ -75,18 +75,27 @@ def main(argv: Sequence[str]) -> int:
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line; a mistake in it ends the program with one line."""
     try:
+        _check_config_file(argv)
         return flags.FLAGS(argv)
-    except (
-        flags.Error,
-        InputError,
-        OSError,  # no such config file
-        AttributeError,  # no such key: ml_collections names the nearest
-        KeyError,
-        TypeError,
-    ) as error:
-        text = str(error.args[0] if error.args else error)
-        print(f"jaxsed: {' '.join(text.split())}", file=sys.stderr)
-        sys.exit(1)
+    except (AttributeError, KeyError) as error:
+        # No such key; ml_collections names the nearest on a second line.
+        text = str(error.args[0]).replace("\\n", " ").replace("\\", "")
+        line = f"the config has no key {' '.join(text.replace(chr(39), '').split())}"
+    except (flags.Error, InputError, TypeError) as error:
+        # What a config file raises arrives as the text of a traceback.
+        line = str(error).strip().splitlines()[-1]
+        line = line.removeprefix("jaxsed.errors.InputError: ")
+    print(f"jaxsed: {line}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _check_config_file(argv: Sequence[str]) -> None:
+    """Refuses a missing config file before config_flags prints its traceback."""
+    for argument in argv:
+        name, _, value = argument.partition("=")
+        path = value.split(":")[0]
+        if name in ("--config", "-config") and not Path(path).is_file():
+            raise InputError(f"no config file {path}: give e.g. configs/demo.py")
 
 
 if __name__ == "__main__":
