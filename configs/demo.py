@@ -124,4 +124,5 @@ def summary(kinds: list[str]) -> dict:
         "model": "@/student/model",
         "scenes": "@/scenes/audioset_strong",
         "pictures": 3,
+        "threshold": 0.2,  # a minute of training makes nobody sure
     }

@@ -17,8 +17,8 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
 
     Args:
         config: `rows` of (title, run folder, "first" or "last" evaluation); `metrics`
-            for the columns; `model`, `scenes` and `pictures`: the model that detects
-            events in so many evaluation scenes.
+            for the columns; `model`, `scenes`, `pictures` and `threshold`: the
+            model that detects events in so many evaluation scenes.
         workdir: where to write.
     """
     claim(workdir, config)
@@ -39,6 +39,7 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
         Path(config["scenes"]),
         workdir / "detections",
         config["pictures"],
+        config["threshold"],
     )
     print(f"\n{table}")
     for name, path in (
@@ -50,7 +51,9 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
         print(f"{name:>8}  {path}")
 
 
-def draw_detections(model: Path, scenes: Path, folder: Path, count: int) -> None:
+def draw_detections(
+    model: Path, scenes: Path, folder: Path, count: int, threshold: float
+) -> None:
     """Draws what the model hears in evaluation scenes, beside what is in them.
 
     Args:
@@ -58,6 +61,7 @@ def draw_detections(model: Path, scenes: Path, folder: Path, count: int) -> None
         scenes: folder in the layout of AudioSet Strong, not prepared.
         folder: gets one PNG a scene.
         count: how many scenes, from the first.
+        threshold: events are where a score exceeds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     detector = load(model)
@@ -70,9 +74,8 @@ def draw_detections(model: Path, scenes: Path, folder: Path, count: int) -> None
             )
             for event in clip.events
         ]
-        report.draw_file(
-            detector, clip.audio, folder / f"{clip.audio.stem}.png", truth=truth
-        )
+        out = folder / f"{clip.audio.stem}.png"
+        report.draw_file(detector, clip.audio, out, truth=truth, threshold=threshold)
 
 
 def evaluation(metrics: Path, which: str) -> dict[str, float]:

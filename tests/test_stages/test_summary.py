@@ -35,3 +35,21 @@ def test_table_reads_as_markdown_and_as_text(metrics):
         "0.250",
         "-",
     ]
+
+
+def test_run_draws_what_it_says(metrics, scenes, teachers, tmp_path, capsys):
+    config = {
+        "stage": "summary",
+        "rows": (("a model", str(metrics.parent), "last"),),
+        "metrics": ("psds1",),
+        "model": teachers["t1"],
+        "scenes": str(scenes / "audioset_strong"),
+        "pictures": 2,
+        "threshold": 0.2,
+    }
+    summary.run(config, tmp_path / "summary")
+    assert "0.250" in capsys.readouterr().out
+    assert "0.250" in (tmp_path / "summary" / "summary.md").read_text()
+    pictures = list((tmp_path / "summary").rglob("*.png"))
+    assert len(pictures) == 3
+    assert all(picture.read_bytes()[:4] == b"\x89PNG" for picture in pictures)
