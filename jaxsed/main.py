@@ -58,7 +58,8 @@ def main(argv: Sequence[str]) -> int:
         return 2
     import jax
 
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    for chatty in ("absl", "jax"):  # "unable to initialize backend tpu", on a laptop
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if MULTIHOST.value:
         jax.distributed.initialize()
     try:
@@ -79,8 +80,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         return flags.FLAGS(argv)
     except (AttributeError, KeyError) as error:
         # No such key; ml_collections names the nearest on a second line.
-        text = str(error.args[0]).replace("\\n", " ").replace("\\", "")
-        line = f"the config has no key {' '.join(text.replace(chr(39), '').split())}"
+        text = str(error.args[0]).replace("\\n", " ")
+        words = text.replace("\\", "").replace("'", "").split()
+        line = f"the config has no key {' '.join(words)}"
     except (flags.Error, InputError, TypeError) as error:
         # What a config file raises arrives as the text of a traceback.
         line = str(error).strip().splitlines()[-1]
