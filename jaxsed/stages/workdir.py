@@ -28,6 +28,8 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
     path = workdir / "config.json"
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
+        if before == given:
+            return
         changed = sorted(set(_differences(before, given)) - set(MAY_CHANGE))
         if changed:
             raise InputError(
