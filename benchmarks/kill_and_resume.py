@@ -11,13 +11,18 @@ Cost: a few minutes on 2 cores.
 
 import argparse
 import hashlib
+import json
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxsed.training.logs import is_done
+
+STARTUP_SECONDS = 4.0  # until a chain that goes on is in its unfinished stage
 STAGES = ("scenes", "weak_atst_frame", "teacher_atst_frame", "ensemble", "student")
 
 
@@ -37,33 +42,54 @@ def fingerprint(workdir: Path) -> dict[str, str]:
     }
 
 
+def is_finished(stage: Path) -> bool:
+    """Whether a stage is complete; scenes log no metrics."""
+    prepared = stage / "prepared" / "eval" / "manifest.json"
+    return prepared.exists() or is_done(stage / "metrics.jsonl")
+
+
 def seconds_of(stage: Path) -> float:
     """Returns how long a finished stage took, by its files."""
     begin = (stage / "config.json").stat().st_mtime
-    return (stage / "metrics.jsonl").stat().st_mtime - begin
+    return max(file.stat().st_mtime for file in stage.iterdir()) - begin
 
 
 def kill_in(
-    stage: Path, within_seconds: float, start: Sequence[str], rng: random.Random
+    stage: Path, seconds: float, start: Sequence[str], rng: random.Random
 ) -> str:
     """Starts the chain and kills it at a random moment of one stage.
+
+    Args:
+        stage: folder of the stage; not finished.
+        seconds: how long the stage takes.
+        start: the command.
+        rng: of the moment.
 
     Returns:
         What happened, in words; a stage that was quicker than the kill is not killed.
     """
+    goes_on = (stage / "config.json").exists()
     process = subprocess.Popen(
         start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    if goes_on:
+        time.sleep(STARTUP_SECONDS)
     while not (stage / "config.json").exists() and process.poll() is None:
         time.sleep(0.02)
-    wait = rng.uniform(0, within_seconds)
-    try:
-        process.wait(wait)
-        return f"{stage.name}: finished before it could be killed"
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return f"{stage.name}: killed {wait:.1f} s in"
+    wait = rng.uniform(0, seconds)
+    time.sleep(wait)
+    process.kill()
+    process.wait()
+    how = "going on" if goes_on else "from its start"
+    late = ", which was finished by then" if is_finished(stage) else ""
+    return f"{stage.name}: {how}, killed after {wait:.1f} s{late}"
+
+
+def undo(whole: Path, killed: Path, name: str) -> None:
+    """Removes what a stage and those after it made, so that it can be killed again."""
+    order = json.loads((whole / "config.json").read_text(encoding="utf-8"))["order"]
+    for later in order[order.index(name) :]:
+        shutil.rmtree(killed / later, ignore_errors=True)
 
 
 def torture(
@@ -89,10 +115,11 @@ def torture(
     subprocess.run(command(whole, config), check=True, stdout=subprocess.DEVNULL)
     rng, notes = random.Random(seed), []
     for name in stages:
-        # A process that goes on needs its start-up too.
-        span = (seconds_of(whole / name) if name != "scenes" else 0.0) + 8.0
+        seconds = seconds_of(whole / name)
         for _ in range(kills):
-            notes.append(kill_in(killed / name, span, command(killed, config), rng))
+            if is_finished(killed / name):
+                undo(whole, killed, name)
+            notes.append(kill_in(killed / name, seconds, command(killed, config), rng))
     subprocess.run(command(killed, config), check=True, stdout=subprocess.DEVNULL)
     return fingerprint(whole), fingerprint(killed), notes
 
