@@ -23,8 +23,8 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
         `[b, s, heads, e]` in the type of `value`.
     """
     scaled = query * query.shape[-1] ** -0.5
-    # Heads beside clips: a product whose batch axes are not in front is four times as
-    # slow on the CPU.
+    # Heads beside clips: a product whose batch axes are not in front is slower on the
+    # CPU (benchmarks/attention.py).
     by_head = (_materialized(jnp.swapaxes(x, 1, 2)) for x in (scaled, key, value))
     return jnp.swapaxes(_attend_by_head(*by_head), 1, 2)
 
@@ -32,8 +32,8 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
 def _materialized(x: jax.Array) -> jax.Array:
     """On the CPU, keeps a transposition out of the matrix product that reads it.
 
-    XLA fuses it into the operand, and the product then leaves the fast path: half the
-    time of the backward pass. Accelerators transpose in the product for free.
+    XLA fuses it into the operand, and the product then leaves the fast path.
+    Accelerators transpose in the product for free.
     """
     return jax.lax.platform_dependent(
         x, cpu=jax.lax.optimization_barrier, default=lambda x: x
