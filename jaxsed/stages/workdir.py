@@ -10,7 +10,8 @@ import jax
 
 from jaxsed.errors import InputError
 
-# Keys that change what is shown or when, but not what is computed.
+# Keys that change what is shown or when, but not what is computed; in a link of a
+# chain as well.
 MAY_CHANGE = ("tensorboard", "every.log", "every.save")
 
 
@@ -30,7 +31,11 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))
         if before == given:
             return
-        changed = sorted(set(_differences(before, given)) - set(MAY_CHANGE))
+        changed = sorted(
+            name
+            for name in _differences(before, given)
+            if not f".{name}".endswith(tuple(f".{key}" for key in MAY_CHANGE))
+        )
         if changed:
             raise InputError(
                 f"{workdir} holds a run with another {', '.join(changed[:5])}: use "

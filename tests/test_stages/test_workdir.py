@@ -12,6 +12,13 @@ def test_same_config_again_is_welcome(tmp_path):
     claim(tmp_path / "run", CONFIG | {"every": {"log": 7}})
 
 
+def test_what_is_shown_may_change_in_a_link_too(tmp_path):
+    claim(tmp_path, {"links": {"weak": CONFIG}})
+    claim(tmp_path, {"links": {"weak": CONFIG | {"every": {"log": 7}}}})
+    with pytest.raises(InputError, match=r"another links\.weak\.seed"):
+        claim(tmp_path, {"links": {"weak": CONFIG | {"seed": 2}}})
+
+
 @pytest.mark.parametrize(
     "change, key",
     [
