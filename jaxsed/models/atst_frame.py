@@ -9,12 +9,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsed.models.tokens import check_length, cut_steps
+from jaxsed.models.tokens import Grid
 from jaxsed.models.vit import VisionTransformer, VitConfig
 
-FRAMES_PER_TOKEN = 4  # 40 ms, all 64 mel bins
-TOKENS_PER_SECOND = 25
-POSITIONS = 250  # 10 s
+# A token is 40 ms of all 64 mel bins. Frame t is centred on t hops: the clip ends with
+# frame 1001, which is left out.
+GRID = Grid(mel_frames=1001, frames_per_step=4, steps=250, last_frame_is_edge=True)
 
 FULL = VitConfig(qkv_bias=False)
 TINY = VitConfig(width=96, depth=3, heads=3, mlp_width=384, qkv_bias=False)
@@ -32,11 +32,14 @@ class AtstEmbed(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, mel: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, mel: jax.Array, n_mel_frames: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Embeds mel spectrograms.
 
         Args:
             mel: `[b, t, 64]`.
+            n_mel_frames: int `[b]`, or None for all.
 
         Returns:
             Tokens `[b, s, d]` and `{"patch": [b, s, d]}`, before positions.
@@ -45,16 +48,14 @@ class AtstEmbed(nn.Module):
             InputError: If the clip is longer than 10 s.
         """
         width, init = self.config.width, self.config.kernel_init
-        # Frame t is centred on t hops: the clip ends with frame 4 s, which is left out.
-        n_tokens = max(1, -(-(mel.shape[1] - 1) // FRAMES_PER_TOKEN))
-        check_length(n_tokens, POSITIONS, TOKENS_PER_SECOND)
-        steps = cut_steps(mel, n_tokens, FRAMES_PER_TOKEN).astype(self.dtype)
+        steps = GRID.cut(mel, n_mel_frames).astype(self.dtype)
+        n_tokens = steps.shape[1]
         # A patch is read mel bin by mel bin, four frames each, as the kernel is stored.
         patches = steps.swapaxes(2, 3).reshape(mel.shape[0], n_tokens, -1)
         patch = nn.Dense(width, kernel_init=init, dtype=self.dtype, name="patch")(
             patches
         )
-        positions = self.param("positions", init, (POSITIONS, width))
+        positions = self.param("positions", init, (GRID.steps, width))
         tokens = patch + jnp.asarray(positions[:n_tokens], self.dtype)
         return tokens, {"patch": patch}
 
@@ -63,6 +64,7 @@ def atst_frame(dtype: Any = "float32", config: VitConfig = FULL) -> VisionTransf
     """ATST-Frame base: 12 blocks of width 768, 85.4 M parameters."""
     return VisionTransformer(
         embed=AtstEmbed(config, dtype),
+        grid=GRID,
         config=config,
         frontend="atst_frame",
         dtype=dtype,

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsed.models.attention import SelfAttention
+from jaxsed.models.attention import Bias, SelfAttention
 
 LAYER_NORM_EPSILON = 1e-6  # of every encoder released with PretrainedSED but BEATs
 
@@ -71,8 +71,8 @@ class Block(nn.Module):
     drop_path: float = 0.0
 
     @nn.compact
-    def __call__(self, tokens: jax.Array) -> jax.Array:
-        """Maps tokens `[b, s, d]` to `[b, s, d]`."""
+    def __call__(self, tokens: jax.Array, bias: Bias = None) -> jax.Array:
+        """Maps tokens `[b, s, d]` to `[b, s, d]`; `bias` as in `SelfAttention`."""
         attention = SelfAttention(
             self.width,
             self.heads,
@@ -89,9 +89,8 @@ class Block(nn.Module):
             self.dropout,
             name="mlp",
         )
-        branch = drop(
-            self, attention(layer_norm("norm1", self.dtype)(tokens)), self.dropout
-        )
+        branch = attention(layer_norm("norm1", self.dtype)(tokens), bias)
+        branch = drop(self, branch, self.dropout)
         tokens = tokens + drop(self, branch, self.drop_path, whole_clip=True)
         branch = mlp(layer_norm("norm2", self.dtype)(tokens))
         return tokens + drop(self, branch, self.drop_path, whole_clip=True)

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxsed.models.initializers import fan_in_uniform
-from jaxsed.models.tokens import check_length
+from jaxsed.models.tokens import Grid, before
 from jaxsed.models.vit import VisionTransformer, VitConfig
 
-TOKENS_PER_SECOND = 25
-POSITIONS = 250  # 10 s
+# A token is 40 ms, all frequencies; CLS and DIST in front.
+GRID = Grid(mel_frames=1000, frames_per_step=4, steps=250, prefix=2)
 STRIDES = (2, 1, 2)  # of the stem, in time and frequency alike: 10 ms to 40 ms
 
 FULL = VitConfig()
@@ -37,11 +37,14 @@ class FpasstEmbed(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, mel: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, mel: jax.Array, n_mel_frames: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Embeds mel spectrograms.
 
         Args:
             mel: `[b, t, 128]`.
+            n_mel_frames: int `[b]`, or None for all.
 
         Returns:
             Tokens `[b, 2 + s, d]` and `{"stem": [b, s, 32, channels],
@@ -51,11 +54,14 @@ class FpasstEmbed(nn.Module):
             InputError: If the clip is longer than 10 s.
         """
         n_clips = mel.shape[0]
-        n_tokens = -(-mel.shape[1] // 4)
-        check_length(n_tokens, POSITIONS, TOKENS_PER_SECOND)
-        frames = mel[..., None].astype(self.dtype)
+        GRID.check(mel.shape[1])
+        n_tokens = GRID.n_steps(mel.shape[1])
+        frames = _silenced(mel[..., None].astype(self.dtype), n_mel_frames)
+        length = n_mel_frames
         for index, (channels, stride) in enumerate(zip(self.stem, STRIDES)):
             frames = self._convolution(frames, channels, stride, f"stem_{index}")
+            length = None if length is None else -(-length // stride)
+            frames = _silenced(frames, length)
         stem = frames
         patch = self._patch(stem.reshape(n_clips, n_tokens, -1))
 
@@ -64,7 +70,7 @@ class FpasstEmbed(nn.Module):
         def positions(name, *rows):
             return jnp.asarray(self.param(name, init, (*rows, width)), self.dtype)
 
-        tokens = patch + positions("time_positions", POSITIONS)[:n_tokens]
+        tokens = patch + positions("time_positions", GRID.steps)[:n_tokens]
         tokens = tokens + positions("frequency_position")
         extra = jnp.stack([positions("cls_token"), positions("dist_token")])
         extra = extra + positions("token_positions", 2)
@@ -102,6 +108,13 @@ class FpasstEmbed(nn.Module):
         )(pairs)
 
 
+def _silenced(frames: jax.Array, length: jax.Array | None) -> jax.Array:
+    # A convolution sees zeros after the end of a clip; so must it where padding follows.
+    if length is None:
+        return frames
+    return jnp.where(before(length, frames.shape[1])[:, :, None, None], frames, 0)
+
+
 def fpasst(
     dtype: Any = "float32",
     config: VitConfig = FULL,
@@ -110,9 +123,9 @@ def fpasst(
     """Frame-level PaSST base: 12 blocks of width 768, 88.4 M parameters."""
     return VisionTransformer(
         embed=FpasstEmbed(config, stem, dtype),
+        grid=GRID,
         config=config,
         frontend="fpasst",
-        prefix_tokens=2,
         dtype=dtype,
     )
 

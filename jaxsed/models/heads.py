@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsed.models.initializers import fan_in_uniform
+from jaxsed.models.tokens import before
 
 
 def align(frames: jax.Array, n_frames: int) -> jax.Array:
@@ -31,6 +32,24 @@ def align(frames: jax.Array, n_frames: int) -> jax.Array:
     return jnp.einsum(
         "ns,bsd->bnd", matrix, frames, precision=jax.lax.Precision.HIGHEST
     )
+
+
+def time_mean(frames: jax.Array, n_frames: jax.Array | None = None) -> jax.Array:
+    """Mean over a clip's frames, in float32 or better also for bfloat16 frames.
+
+    Args:
+        frames: `[b, t, d]`.
+        n_frames: int `[b]`, how many of them are the clip's; None for all.
+
+    Returns:
+        `[b, d]`.
+    """
+    accumulate = jnp.promote_types(frames.dtype, jnp.float32)
+    if n_frames is None:
+        return jnp.mean(frames, axis=1, dtype=accumulate)
+    inside = before(n_frames, frames.shape[1])[..., None]
+    total = jnp.sum(frames, axis=1, dtype=accumulate, where=inside)
+    return total / n_frames[:, None]
 
 
 @functools.cache

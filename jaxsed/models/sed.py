@@ -5,13 +5,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxsed.errors import InputError, check_known
 from jaxsed.frontends.presets import PRESETS, Preset
 from jaxsed.models.atst_frame import atst_frame, tiny_atst_frame
 from jaxsed.models.fpasst import fpasst, tiny_fpasst
-from jaxsed.models.heads import LinearHead, align
+from jaxsed.models.heads import LinearHead, align, time_mean
 from jaxsed.models.sequence import GATES, SequenceModel
 
 ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
@@ -52,12 +51,16 @@ class SoundEventModel(nn.Module):
         return PRESETS[self.encoder.frontend]
 
     @nn.compact
-    def __call__(self, mel: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, mel: jax.Array, n_mel_frames: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Scores mel spectrograms.
 
         Args:
             mel: `[b, t, f]` from `frontend`, any length up to the encoder's
                 `clip_seconds`.
+            n_mel_frames: int `[b]`, how many of them are the clip's and not padding;
+                None for all. A clip's logits are those that it has alone.
 
         Returns:
             Logits `[b, label frames, c]` (250 label frames for 10 s) in float32, and
@@ -74,9 +77,12 @@ class SoundEventModel(nn.Module):
                 f"The mel spectrogram has shape {mel.shape}; expected [clips, frames, "
                 f"{self.frontend.n_mels}] from the front-end {self.frontend.name}."
             )
-        frames, out = self.encoder(mel)
-        aligned = align(frames, self.frontend.n_label_frames(mel.shape[1]))
+        frames, out = self.encoder(mel, n_mel_frames)
+        aligned = self._aligned(frames, mel.shape[1], n_mel_frames)
         out = {**out, "frames": frames, "aligned": aligned}
+        length = None
+        if n_mel_frames is not None:
+            length = self.frontend.n_label_frames(n_mel_frames)
         sequence = aligned
         if self.sequence_kind != "none":
             sequence = SequenceModel(
@@ -85,14 +91,20 @@ class SoundEventModel(nn.Module):
                 self.sequence_layers,
                 self.dtype,
                 name="sequence",
-            )(aligned)
+            )(aligned, *(() if length is None else (length,)))
         out["sequence"] = sequence
         logits = LinearHead(self.n_classes, name="strong_head")(sequence)
-        # The mean over 250 frames is taken in float32 even for bfloat16 frames.
-        accumulate = jnp.promote_types(sequence.dtype, jnp.float32)
-        clip = jnp.mean(sequence, axis=1, dtype=accumulate)
+        clip = time_mean(sequence, length)
         out["clip_logits"] = LinearHead(self.n_classes, name="weak_head")(clip)
         return logits, out
+
+    def _aligned(self, frames, mel_length, n_mel_frames):
+        """Frames `[b, s, d]` on label frames: short clips as the start of a long one."""
+        grid, frontend = self.encoder.grid, self.frontend
+        length = mel_length if n_mel_frames is None else n_mel_frames
+        frames = grid.extended(frames, length)
+        aligned = align(frames, frontend.n_label_frames(grid.mel_frames))
+        return aligned[:, : frontend.n_label_frames(mel_length)]
 
 
 def build(

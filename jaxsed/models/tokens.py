@@ -1,47 +1,184 @@
-"""What embeddings of mel spectrograms share: cutting in time, looking up positions."""
+"""How an encoder's tokens lie over a mel spectrogram, in clips of any length."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxsed.errors import InputError
 
+MEL_FRAMES_PER_SECOND = 100  # a hop of 10 ms in all front-ends
 
-def cut_steps(mel: jax.Array, n_steps: int, frames_per_step: int) -> jax.Array:
-    """Groups mel frames into steps of equal length, from the first frame on.
 
-    Frames beyond the last step are left out (a centred STFT has one too many); where
-    frames lack, the last one is repeated, so that a clip of any length ends with a
-    whole step.
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Time steps, rows over frequency, and tokens in front.
 
-    Args:
-        mel: `[b, t, f]`.
-        n_steps: Number of steps wanted.
-        frames_per_step: Mel frames in a step.
+    A clip shorter than the longest one has fewer steps; what it lacks to its last
+    whole step is filled up. Methods take the number of mel frames as an int (all clips
+    of a batch alike) or as an array `[b]` (clips padded to a common length).
 
-    Returns:
-        `[b, n_steps, frames_per_step, f]`.
+    Attributes:
+        mel_frames: Mel frames of the longest clip, 10 s.
+        frames_per_step: Mel frames in a time step.
+        steps: Time steps of the longest clip; mel frames beyond them are not seen.
+        rows: Tokens over frequency in a step.
+        time_major: The rows of a step follow each other; else the steps of a row.
+        prefix: Tokens in front of the grid (CLS and the like).
+        keeps_prefix: They are among the frames that the encoder gives.
+        joins_rows: The rows of a step are one frame, their features concatenated.
+        last_frame_is_edge: The clip ends *on* its last mel frame (a centred STFT),
+            which then needs no step of its own.
+        fills_with_zeros: Incomplete steps are filled up with zeros; else with the
+            clip's last frame.
     """
-    wanted = n_steps * frames_per_step
-    lacking = max(0, wanted - mel.shape[1])
-    mel = jnp.pad(mel[:, :wanted], ((0, 0), (0, lacking), (0, 0)), mode="edge")
-    return mel.reshape(mel.shape[0], n_steps, frames_per_step, mel.shape[-1])
+
+    mel_frames: int
+    frames_per_step: int
+    steps: int
+    rows: int = 1
+    time_major: bool = True
+    prefix: int = 0
+    keeps_prefix: bool = False
+    joins_rows: bool = False
+    last_frame_is_edge: bool = False
+    fills_with_zeros: bool = False
+
+    @property
+    def clip_seconds(self) -> float:
+        """Longest clip, 10 s; front-ends differ in a frame or two at its end."""
+        return round(self.mel_frames / MEL_FRAMES_PER_SECOND, 1)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames that the encoder gives per second."""
+        per_step = 1 if self.joins_rows else self.rows
+        return MEL_FRAMES_PER_SECOND / self.frames_per_step * per_step
+
+    def check(self, n_mel_frames: int) -> None:
+        """Refuses clips that are longer than the encoder has positions for.
+
+        Raises:
+            InputError: If there are more than `mel_frames`.
+        """
+        if n_mel_frames > self.mel_frames:
+            seconds = n_mel_frames / MEL_FRAMES_PER_SECOND
+            raise InputError(
+                f"The clip is {seconds:g} s long ({n_mel_frames} mel frames), but the "
+                f"encoder has positions for {self.clip_seconds:g} s; cut longer audio "
+                f"into windows of at most {self.clip_seconds:g} s."
+            )
+
+    def n_steps(self, n_mel_frames):
+        """Time steps of clips with so many mel frames."""
+        seen = n_mel_frames - self.last_frame_is_edge
+        steps = -(-seen // self.frames_per_step)
+        if isinstance(steps, int):
+            return min(max(steps, 1), self.steps)
+        return jnp.clip(steps, 1, self.steps)
+
+    def n_frames(self, n_mel_frames):
+        """Frames that the encoder gives for clips with so many mel frames."""
+        rows = 1 if self.joins_rows else self.rows
+        return self.prefix * self.keeps_prefix + rows * self.n_steps(n_mel_frames)
+
+    def cut(self, mel: jax.Array, n_mel_frames: jax.Array | None = None) -> jax.Array:
+        """Groups mel frames into time steps.
+
+        Args:
+            mel: `[b, t, f]`.
+            n_mel_frames: int `[b]`, or None for all.
+
+        Returns:
+            `[b, steps, frames_per_step, f]`.
+
+        Raises:
+            InputError: If the clip is too long.
+        """
+        self.check(mel.shape[1])
+        n_steps = self.n_steps(mel.shape[1])
+        wanted = n_steps * self.frames_per_step
+        if n_mel_frames is not None:
+            mel = self.fill(mel, n_mel_frames)
+        mode = "constant" if self.fills_with_zeros else "edge"
+        lacking = ((0, 0), (0, max(0, wanted - mel.shape[1])), (0, 0))
+        mel = jnp.pad(mel[:, :wanted], lacking, mode=mode)
+        return mel.reshape(mel.shape[0], n_steps, self.frames_per_step, mel.shape[-1])
+
+    def fill(self, mel: jax.Array, n_mel_frames: jax.Array) -> jax.Array:
+        """Overwrites padding: `mel [b, t, f]` after each clip's `n_mel_frames [b]`."""
+        inside = before(n_mel_frames, mel.shape[1])[..., None]
+        if self.fills_with_zeros:
+            return jnp.where(inside, mel, 0)
+        last = jnp.take_along_axis(mel, n_mel_frames[:, None, None] - 1, axis=1)
+        return jnp.where(inside, mel, last)
+
+    def arrange(self, tokens: jax.Array) -> jax.Array:
+        """Puts tokens `[b, steps, rows, d]` in the encoder's order, `[b, s, d]`."""
+        if not self.time_major:
+            tokens = tokens.swapaxes(1, 2)
+        return tokens.reshape(tokens.shape[0], -1, tokens.shape[-1])
+
+    def valid_tokens(self, n_mel_frames: jax.Array, n_steps: int) -> jax.Array:
+        """Which tokens belong to the clip and not to its padding.
+
+        Args:
+            n_mel_frames: int `[b]`.
+            n_steps: Time steps of the padded clip.
+
+        Returns:
+            bool `[b, prefix + rows * n_steps]`.
+        """
+        valid = before(self.n_steps(n_mel_frames), n_steps)
+        repeat = jnp.repeat if self.time_major else _tile
+        valid = repeat(valid, self.rows, axis=1)
+        return jnp.pad(valid, ((0, 0), (self.prefix, 0)), constant_values=True)
+
+    def frames(self, tokens: jax.Array) -> jax.Array:
+        """Turns tokens `[b, prefix + s, d]` into the frames that the encoder gives."""
+        if not self.keeps_prefix:
+            tokens = tokens[:, self.prefix :]
+        if not self.joins_rows:
+            return tokens
+        n_clips, n_tokens, width = tokens.shape
+        if self.time_major:
+            return tokens.reshape(n_clips, n_tokens // self.rows, self.rows * width)
+        rows = tokens.reshape(n_clips, self.rows, n_tokens // self.rows, width)
+        return rows.swapaxes(1, 2).reshape(n_clips, -1, self.rows * width)
+
+    def extended(self, frames: jax.Array, n_mel_frames) -> jax.Array:
+        """Repeats a clip's last step to the end of the longest clip.
+
+        So that a short clip is aligned to label frames by the same weights as a long
+        one.
+
+        Args:
+            frames: `[b, s, d]`.
+            n_mel_frames: Of the clips, int or int `[b]`.
+
+        Returns:
+            `[b, n_frames(mel_frames), d]`; `frames` itself where all clips are long.
+        """
+        n_steps = self.n_steps(n_mel_frames)
+        if isinstance(n_steps, int) and n_steps == self.steps:
+            return frames
+        rows = 1 if self.joins_rows else self.rows
+        kept = self.prefix * self.keeps_prefix
+        step, row = np.divmod(np.arange(self.steps * rows), rows)
+        if isinstance(n_steps, int):
+            index = np.minimum(step, n_steps - 1) * rows + row + kept
+            return frames[:, np.concatenate([np.arange(kept), index])]
+        index = jnp.minimum(step, n_steps[:, None] - 1) * rows + row + kept
+        index = jnp.pad(index, ((0, 0), (kept, 0)))
+        index = index.at[:, :kept].set(np.arange(kept))
+        return jnp.take_along_axis(frames, index[..., None], axis=1)
 
 
-def check_length(n_steps: int, n_positions: int, steps_per_second: float) -> None:
-    """Refuses clips that are longer than the table of positions.
+def before(counts: jax.Array, length: int) -> jax.Array:
+    """Marks the first `counts [b]` of `length` positions: bool `[b, length]`."""
+    return jnp.arange(length) < counts[:, None]
 
-    Args:
-        n_steps: Steps in the clip.
-        n_positions: Steps that the encoder has learned positions for.
-        steps_per_second: For the message.
 
-    Raises:
-        InputError: If `n_steps` is more than `n_positions`.
-    """
-    if n_steps > n_positions:
-        longest = n_positions / steps_per_second
-        raise InputError(
-            f"The clip is {n_steps / steps_per_second:g} s long, but the encoder has "
-            f"positions for {longest:g} s; cut longer audio into windows of at most "
-            f"{longest:g} s."
-        )
+def _tile(x, times, axis):
+    return jnp.concatenate([x] * times, axis=axis)

@@ -6,7 +6,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from jaxsed.models.attention import padding_bias
 from jaxsed.models.blocks import Block, layer_norm
+from jaxsed.models.tokens import Grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,28 +52,34 @@ class VisionTransformer(nn.Module):
     Parameters live under `embed`, `block_0`, `block_1`, ... and `norm`.
 
     Attributes:
-        embed: Module `mel [b, t, f] -> (tokens [b, prefix + s, d], out)`: all that
-            differs between encoders.
+        embed: Module `(mel [b, t, f], n_mel_frames [b] or None) -> (tokens
+            [b, prefix + s, d], out)`: all that differs between encoders.
+        grid: How its tokens lie in time and frequency.
         config: Size and options.
         frontend: Name of the front-end preset that makes its mel spectrograms.
-        prefix_tokens: Tokens in front of the frames (CLS and the like), dropped from
-            the output.
-        clip_seconds: Longest clip there are positions for.
         dtype: Type to compute in; parameters are float32.
     """
 
     embed: nn.Module
+    grid: Grid
     config: VitConfig
     frontend: str
-    prefix_tokens: int = 0
-    clip_seconds: float = 10.0
-    frame_rate_hz: float = 25.0
     dtype: Any = "float32"
 
     @property
     def width(self) -> int:
         """Number of features of an output frame."""
-        return self.config.width
+        return self.config.width * (self.grid.rows if self.grid.joins_rows else 1)
+
+    @property
+    def clip_seconds(self) -> float:
+        """Longest clip there are positions for."""
+        return self.grid.clip_seconds
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Output frames per second."""
+        return self.grid.frame_rate_hz
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -84,11 +92,15 @@ class VisionTransformer(nn.Module):
         return ("embed", *blocks, "norm")
 
     @nn.compact
-    def __call__(self, mel: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, mel: jax.Array, n_mel_frames: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Encodes mel spectrograms.
 
         Args:
             mel: `[b, t, f]` from the front-end, any length up to `clip_seconds`.
+            n_mel_frames: int `[b]`, how many of them are the clip's and not padding;
+                None for all. A clip's frames are those that it has alone.
 
         Returns:
             Frames `[b, s, d]` and all intermediates by name: those of the embedding,
@@ -98,7 +110,11 @@ class VisionTransformer(nn.Module):
             InputError: If the clip is longer than `clip_seconds`.
         """
         config = self.config
-        tokens, out = self.embed(mel)
+        tokens, out = self.embed(mel, n_mel_frames)
+        bias = None
+        if n_mel_frames is not None:
+            n_steps = self.grid.n_steps(mel.shape[1])
+            bias = padding_bias(self.grid.valid_tokens(n_mel_frames, n_steps))
         for index in range(config.depth):
             name = f"block_{index}"
             tokens = out[name] = Block(
@@ -111,6 +127,6 @@ class VisionTransformer(nn.Module):
                 dropout=config.dropout,
                 drop_path=config.drop_path * index / max(1, config.depth - 1),
                 name=name,
-            )(tokens)
+            )(tokens, bias)
         tokens = layer_norm("norm", self.dtype)(tokens)
-        return tokens[:, self.prefix_tokens :], out
+        return self.grid.frames(tokens), out

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxsed.errors import InputError
-from jaxsed.weights.layouts import FAMILIES, rules_for
+from jaxsed.weights.layouts.families import FAMILIES, rules_for
 
 
 def from_released(
@@ -42,12 +42,14 @@ def from_released(
         if rule.slot is None:
             flat[rule.path] = array
         else:  # rules of one parameter come in the order of their slots
-            flat.setdefault(rule.path, []).append(array)
-    stacked = {
-        path: np.ascontiguousarray(np.stack(array) if type(array) is list else array)
+            flat.setdefault(rule.path, (rule.join, []))[1].append(array)
+    joined = {
+        path: np.ascontiguousarray(
+            _joined(path, *array) if isinstance(array, tuple) else array
+        )
         for path, array in flat.items()
     }
-    return _nested(stacked)
+    return _nested(joined)
 
 
 def to_released(encoder_name: str, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -78,9 +80,32 @@ def to_released(encoder_name: str, params: Mapping[str, Any]) -> dict[str, np.nd
     released = {}
     for rule in rules:
         array = np.asarray(flat[rule.path])
-        array = array if rule.slot is None else array[rule.slot]
+        if rule.slot is not None:
+            n_slots = sum(other.path == rule.path for other in rules)
+            array = _part(array, rule, n_slots)
         released[rule.key] = np.ascontiguousarray(rule.transform.backward(array))
     return released
+
+
+def _joined(path, join, arrays):
+    if join == "stack":
+        return np.stack(arrays)
+    if join == "concatenate":
+        return np.concatenate(arrays, axis=-1)
+    if any(not np.array_equal(array, arrays[0]) for array in arrays):
+        raise InputError(
+            f"The checkpoint holds {len(arrays)} arrays for {path} which should be "
+            "copies of one, and are not."
+        )
+    return arrays[0]
+
+
+def _part(array, rule, n_slots):
+    if rule.join == "stack":
+        return array[rule.slot]
+    if rule.join == "concatenate":
+        return np.split(array, n_slots, axis=-1)[rule.slot]
+    return array
 
 
 def _check_keys(encoder_name, rules, state_dict):

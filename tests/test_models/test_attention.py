@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsed.models.attention import SelfAttention, attend
+from jaxsed.models.attention import SelfAttention, attend, padding_bias
 from tests.test_models import drawn
 
 
@@ -70,3 +70,51 @@ def test_gradients_are_those_of_the_definition():
     )
     for our, their in zip(ours, theirs):
         np.testing.assert_allclose(our, their, atol=2e-6)
+
+
+def test_a_bias_is_added_to_the_scores_and_gets_its_gradient():
+    def definition(query, key, value, bias):
+        scores = jnp.einsum("bqhe,bkhe->bhqk", query, key) / np.sqrt(4) + bias
+        return jnp.einsum("bhqk,bkhe->bqhe", jax.nn.softmax(scores), value)
+
+    keys = jax.random.split(jax.random.key(2), 5)
+    *operands, weight = (jax.random.normal(key, (2, 7, 3, 4)) for key in keys[:4])
+    for shape in ((2, 3, 7, 7), (3, 7, 7), (2, 1, 1, 7)):
+        bias = jax.random.normal(keys[4], shape)
+        np.testing.assert_allclose(
+            attend(*operands, bias), definition(*operands, bias), atol=2e-6
+        )
+        ours, theirs = (
+            jax.grad(lambda *x, f=f: jnp.sum(f(*x) * weight), argnums=(0, 1, 2, 3))(
+                *operands, bias
+            )
+            for f in (attend, definition)
+        )
+        for our, their in zip(ours, theirs):
+            np.testing.assert_allclose(our, their, atol=4e-6)
+
+
+def test_padding_is_not_attended_to():
+    query, key, value = (
+        jax.random.normal(key, (2, 7, 3, 4))
+        for key in jax.random.split(jax.random.key(3), 3)
+    )
+    valid = jnp.arange(7) < jnp.array([[4], [7]])
+    bias = padding_bias(valid)
+    masked = attend(query, key, value, bias)
+    alone = attend(query[:1, :4], key[:1, :4], value[:1, :4])
+    np.testing.assert_allclose(masked[:1, :4], alone, atol=1e-6)
+    np.testing.assert_allclose(masked[1], attend(query, key, value)[1], atol=1e-6)
+    moved = attend(query, key.at[0, 4:].add(9.0), value.at[0, 4:].add(9.0), bias)
+    np.testing.assert_array_equal(moved, masked)
+
+
+def test_a_bias_may_depend_on_the_queries():
+    init = jax.nn.initializers.normal(0.5)
+    module = SelfAttention(12, 3, True, init, "float32")
+    tokens = jax.random.normal(jax.random.key(1), (2, 9, 12))
+    params = drawn.params_for(module, tokens)
+    seen = []
+    biased = module.apply(params, tokens, lambda query: seen.append(query) or 1.0)
+    assert seen[0].shape == (2, 9, 3, 4)
+    np.testing.assert_allclose(biased, module.apply(params, tokens), atol=1e-6)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.weights.layouts import FAMILIES
+from jaxsed.weights.layouts.families import FAMILIES
 from jaxsed.weights.mapping import from_released, to_released
 from tests import goldens
 

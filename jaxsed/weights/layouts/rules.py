@@ -1,0 +1,125 @@
+"""What the tables of rules are made of that say how a PyTorch checkpoint becomes ours.
+
+Rules are written once and read in both directions. NumPy only.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """How one array of a checkpoint becomes (part of) one of our parameters.
+
+    Attributes:
+        name: For messages and tables.
+        forward: From the checkpoint's layout to ours.
+        backward: From ours to the checkpoint's.
+    """
+
+    name: str
+    forward: Callable[[np.ndarray], np.ndarray]
+    backward: Callable[[np.ndarray], np.ndarray]
+
+
+def transposing(name: str, *axes: int) -> Transform:
+    """Change of the order of axes, as `numpy.transpose`."""
+    inverse = tuple(int(axis) for axis in np.argsort(axes))
+    return Transform(name, lambda x: x.transpose(axes), lambda x: x.transpose(inverse))
+
+
+SAME = Transform("same", lambda x: x, lambda x: x)
+# [out, in] to [in, out]
+DENSE = transposing("dense", 1, 0)
+# [out, in, mel, time] to [time, mel, in, out]
+CONVOLUTION = transposing("convolution", 3, 2, 1, 0)
+# [1, 1, d] to [d]
+TOKEN = Transform("token", lambda x: x[0, 0], lambda x: x[None, None])
+# [1, 2, d] to [2, d]
+TOKENS = Transform("tokens", lambda x: x[0], lambda x: x[None])
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Where the array of a key goes.
+
+    Attributes:
+        key: Key in the checkpoint; `{i}` stands for the number of a block or layer.
+        path: Our path, `/` between names, `{i}` as in `key`.
+        transform: Change of layout.
+        slot: For keys that share one of our parameters, their place in it, counted
+            from 0.
+        join: How those are put together: "stack" along a new first axis (recurrent
+            layers, forwards and backwards), "concatenate" along the last axis (query,
+            key and value), or "same" (copies of one array).
+    """
+
+    key: str
+    path: str
+    transform: Transform = SAME
+    slot: int | None = None
+    join: str = "stack"
+
+    def numbered(self, index: int) -> "Rule":
+        """The rule for block or layer `index`."""
+        key, path = (text.replace("{i}", str(index)) for text in (self.key, self.path))
+        return dataclasses.replace(self, key=key, path=path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropped:
+    """Keys that a checkpoint may hold and that are not used.
+
+    Attributes:
+        pattern: Regular expression that a whole key matches.
+        reason: Why nothing is lost.
+    """
+
+    pattern: str
+    reason: str
+
+
+def affine(key: str, path: str, transform: Transform = DENSE) -> tuple[Rule, Rule]:
+    """Rules for `weight` and `bias` of a dense layer or convolution."""
+    return (
+        Rule(f"{key}.weight", f"{path}/kernel", transform),
+        Rule(f"{key}.bias", f"{path}/bias"),
+    )
+
+
+def norm(key: str, path: str) -> tuple[Rule, Rule]:
+    """Rules for a LayerNorm."""
+    return Rule(f"{key}.weight", f"{path}/scale"), Rule(f"{key}.bias", f"{path}/bias")
+
+
+def block(key: str, qkv_bias: bool) -> tuple[Rule, ...]:
+    """Rules for a timm-style transformer block."""
+    path = "encoder/block_{i}"
+    qkv = affine(f"{key}.attn.qkv", f"{path}/attn/qkv")
+    return (
+        *norm(f"{key}.norm1", f"{path}/norm1"),
+        *(qkv if qkv_bias else qkv[:1]),
+        *affine(f"{key}.attn.proj", f"{path}/attn/proj"),
+        *norm(f"{key}.norm2", f"{path}/norm2"),
+        *affine(f"{key}.mlp.fc1", f"{path}/mlp/fc1"),
+        *affine(f"{key}.mlp.fc2", f"{path}/mlp/fc2"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """The key layout of an encoder's checkpoints.
+
+    Attributes:
+        embedding: Rules of everything that is there once.
+        block: Rules of block `{i}`.
+        depth: Number of blocks.
+        dropped: Known keys that are not used.
+    """
+
+    embedding: tuple[Rule, ...]
+    block: tuple[Rule, ...]
+    depth: int = 12
+    dropped: tuple[Dropped, ...] = ()
