@@ -54,6 +54,8 @@ class Rule:
         join: How those are put together: "stack" along a new first axis (recurrent
             layers, forwards and backwards), "concatenate" along the last axis (query,
             key and value), or "same" (copies of one array).
+        aliases: Other spellings of `key` that files are found with; `key` is the one
+            that is written.
     """
 
     key: str
@@ -61,11 +63,15 @@ class Rule:
     transform: Transform = SAME
     slot: int | None = None
     join: str = "stack"
+    aliases: tuple[str, ...] = ()
 
     def numbered(self, index: int) -> "Rule":
         """The rule for block or layer `index`."""
-        key, path = (text.replace("{i}", str(index)) for text in (self.key, self.path))
-        return dataclasses.replace(self, key=key, path=path)
+        key, path, *aliases = (
+            text.replace("{i}", str(index))
+            for text in (self.key, self.path, *self.aliases)
+        )
+        return dataclasses.replace(self, key=key, path=path, aliases=tuple(aliases))
 
 
 @dataclasses.dataclass(frozen=True)
