@@ -1,10 +1,16 @@
-"""Kaldi's mel filterbanks: triangles that are straight in mel, not in Hz."""
+"""Kaldi's mel filterbanks (triangles straight in mel, not in Hz), windows and frames.
+
+Follows `torchaudio.compliance.kaldi`.
+"""
 
 import functools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxsed.frontends.mel import triangles
+from jaxsed.frontends import stft
+from jaxsed.frontends.mel import freeze, triangles
 
 
 @functools.cache
@@ -17,8 +23,7 @@ def kaldi_bank(
 ) -> np.ndarray:
     """Triangular filters on Kaldi's mel scale, `mel = 1127 ln(1 + f / 700)`.
 
-    Follows `torchaudio.compliance.kaldi.get_mel_banks` without vocal tract length
-    warping; Kaldi leaves the Nyquist bin out, so its row is zero. Computed in float64.
+    Follows `get_mel_banks` without vocal tract length warping; Kaldi leaves the Nyquist bin out, so its row is zero. Computed in float64.
 
     Args:
         n_mels: Number of filters.
@@ -33,10 +38,57 @@ def kaldi_bank(
     n_bins = fft_samples // 2
     bin_mel = _mel(np.arange(n_bins + 1) * (sample_rate / fft_samples))
     edge_mel = np.linspace(_mel(low_hz), _mel(high_hz), n_mels + 2)
-    bank = triangles(bin_mel, edge_mel).copy()
+    bank = triangles(bin_mel, edge_mel)
     bank[n_bins] = 0.0
-    bank.setflags(write=False)  # shared by every caller
-    return bank
+    return freeze(bank)
+
+
+@functools.cache
+def kaldi_window(
+    window_samples: int, fft_samples: int, exponent: float = 1.0
+) -> np.ndarray:
+    """Symmetric Hann window to a power, with zeros behind it up to the FFT length.
+
+    Args:
+        window_samples: Length of the window itself.
+        fft_samples: Length of the FFT, at least `window_samples`.
+        exponent: 1 for Kaldi's "hanning", 0.85 for its "povey".
+
+    Returns:
+        float64 `[fft_samples]`: the original computes windows in the precision of the
+        waveform.
+    """
+    window = np.zeros(fft_samples)
+    window[:window_samples] = stft.hann(window_samples, periodic=False) ** exponent
+    window.setflags(write=False)  # shared by every caller
+    return window
+
+
+def kaldi_frames(
+    wave: jax.Array, window_samples: int, hop_samples: int, fft_samples: int
+) -> jax.Array:
+    """Cuts frames and takes mean and tilt out of each.
+
+    Every frame for itself: minus its mean, then minus 0.97 times the sample before,
+    where the first sample counts as its own predecessor. Only whole frames are cut
+    (`snip_edges`); a clip shorter than one is filled up with zeros to one.
+
+    Args:
+        wave: `[b, n]`.
+        window_samples: Length of a frame.
+        hop_samples: Distance between the starts of two frames.
+        fft_samples: Length up to which frames are filled with zeros.
+
+    Returns:
+        `[b, t, fft_samples]`.
+    """
+    missing = max(0, window_samples - wave.shape[1])
+    wave = jnp.pad(wave, ((0, 0), (0, missing)))
+    frames = stft.frame(wave, window_samples, hop_samples)
+    frames = frames - jnp.mean(frames, axis=-1, keepdims=True)
+    before = jnp.concatenate([frames[..., :1], frames[..., :-1]], axis=-1)
+    frames = frames - 0.97 * before
+    return jnp.pad(frames, ((0, 0), (0, 0), (0, fft_samples - window_samples)))
 
 
 def _mel(hz):

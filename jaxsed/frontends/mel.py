@@ -1,4 +1,4 @@
-"""Mel filterbanks on the HTK scale, and the product of a spectrum with a bank."""
+"""Mel filterbanks straight in Hz, and the product of a spectrum with a bank."""
 
 import functools
 
@@ -33,7 +33,55 @@ def htk_bank(
     bin_hz = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
     low_mel, high_mel = 2595 * np.log10(1 + np.array([low_hz, high_hz]) / 700)
     edge_hz = 700 * (10 ** (np.linspace(low_mel, high_mel, n_mels + 2) / 2595) - 1)
-    return triangles(bin_hz, edge_hz)
+    return freeze(triangles(bin_hz, edge_hz))
+
+
+@functools.cache
+def slaney_bank(
+    n_mels: int,
+    fft_samples: int,
+    sample_rate: int,
+    low_hz: float,
+    high_hz: float,
+) -> np.ndarray:
+    """Triangular filters of equal area on the scale of Slaney's Auditory Toolbox.
+
+    The scale is linear up to 1 kHz, at 200 / 3 Hz a mel, and logarithmic above, at a
+    factor of 6.4 for 27 mel; filters have area 1 over Hz. This is `librosa.filters.mel`
+    with its defaults, which nnAudio copies. Computed in float64.
+
+    Args:
+        n_mels: Number of filters.
+        fft_samples: Length of the FFT.
+        sample_rate: In Hz.
+        low_hz: Lower edge of the first filter.
+        high_hz: Upper edge of the last filter.
+
+    Returns:
+        float32 `[fft_samples // 2 + 1, n_mels]`.
+    """
+    bin_hz = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
+    corner_hz, corner_mel, log_step = 1000.0, 15.0, np.log(6.4) / 27
+
+    def to_mel(hz):
+        if hz < corner_hz:
+            return hz * corner_mel / corner_hz
+        return corner_mel + np.log(hz / corner_hz) / log_step
+
+    edge_mel = np.linspace(to_mel(low_hz), to_mel(high_hz), n_mels + 2)
+    edge_hz = np.where(
+        edge_mel < corner_mel,
+        edge_mel * corner_hz / corner_mel,
+        corner_hz * np.exp(log_step * (edge_mel - corner_mel)),
+    )
+    return freeze(triangles(bin_hz, edge_hz) * 2 / (edge_hz[2:] - edge_hz[:-2]))
+
+
+def freeze(constant: np.ndarray) -> np.ndarray:
+    """Rounds a constant to float32 and protects it, as every caller gets the same."""
+    constant = constant.astype(np.float32)
+    constant.setflags(write=False)
+    return constant
 
 
 def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -44,14 +92,12 @@ def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
         edges: Ascending corner points `[n_mels + 2]`.
 
     Returns:
-        float32 `[bins, n_mels]`, not writable.
+        `[bins, n_mels]`.
     """
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (bins[:, None] - left) / (centre - left)
     falling = (right - bins[:, None]) / (right - centre)
-    bank = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
-    bank.setflags(write=False)  # shared by every caller
-    return bank
+    return np.maximum(0.0, np.minimum(rising, falling))
 
 
 def apply_bank(power: jax.Array, bank: np.ndarray) -> jax.Array:

@@ -14,21 +14,38 @@ import numpy as np
 from jaxsed.errors import InputError
 
 
+def hann(window_samples: int, periodic: bool) -> np.ndarray:
+    """Hann window in float64.
+
+    Args:
+        window_samples: Length of the window.
+        periodic: Whether the zero at the end is left out, so that windows in a row
+            make a period each; else the window is symmetric.
+
+    Returns:
+        `[window_samples]`.
+    """
+    period = window_samples if periodic else window_samples - 1
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_samples) / period)
+
+
 @functools.cache
-def hann_window(window_samples: int, fft_samples: int) -> np.ndarray:
-    """Periodic Hann window, centred in the FFT length with zeros on both sides.
+def hann_window(
+    window_samples: int, fft_samples: int, periodic: bool = True
+) -> np.ndarray:
+    """Hann window, centred in the FFT length with zeros on both sides.
 
     Args:
         window_samples: Length of the window itself.
         fft_samples: Length of the FFT, at least `window_samples`.
+        periodic: See `hann`.
 
     Returns:
         float32 `[fft_samples]`, rounded as the checkpoints' own windows were.
     """
-    phase = 2 * np.pi * np.arange(window_samples) / window_samples
     before = (fft_samples - window_samples) // 2
     after = fft_samples - window_samples - before
-    window = np.pad(0.5 - 0.5 * np.cos(phase), (before, after)).astype(np.float32)
+    window = np.pad(hann(window_samples, periodic), (before, after)).astype(np.float32)
     window.setflags(write=False)  # shared by every caller
     return window
 
@@ -82,7 +99,29 @@ def frame(wave: jax.Array, frame_samples: int, hop_samples: int) -> jax.Array:
     return jnp.concatenate(pieces, axis=-1)
 
 
-def power_spectrum(frames: jax.Array, window: np.ndarray) -> jax.Array:
+def windowed_sines(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary part of the windowed DFT as matrices.
+
+    Args:
+        window: `[fft_samples]`.
+
+    Returns:
+        Cosines and sines, float32 `[fft_samples, fft_samples // 2 + 1]`, rounded before
+        and after the product with the rounded window.
+    """
+    sample = np.arange(len(window))[:, None]
+    # Multiplied in this order nnAudio's numbers come out to the last bit.
+    phase = 2 * np.pi * np.arange(len(window) // 2 + 1) * sample / len(window)
+    rounded = window.astype(np.float32)[:, None]
+    return (
+        np.cos(phase).astype(np.float32) * rounded,
+        np.sin(phase).astype(np.float32) * rounded,
+    )
+
+
+def power_spectrum(
+    frames: jax.Array, window: np.ndarray, rounded_sines: bool = False
+) -> jax.Array:
     """Squared magnitude of the windowed DFT of real frames.
 
     The one place that knows how the transform is computed: a backend that is better
@@ -91,9 +130,35 @@ def power_spectrum(frames: jax.Array, window: np.ndarray) -> jax.Array:
     Args:
         frames: `[b, t, fft_samples]`.
         window: `[fft_samples]`.
+        rounded_sines: Whether the transform is the product with `windowed_sines`, as
+            in networks that compute it by convolution (nnAudio), instead of the FFT.
+            Bins 70 dB below the loudest of their frame notice the sines' rounding.
+            For even FFT lengths and windows symmetric about `fft_samples / 2`.
 
     Returns:
         `[b, t, fft_samples // 2 + 1]`.
     """
-    spectrum = jnp.fft.rfft(frames * jnp.asarray(window, frames.dtype))
-    return jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+    if rounded_sines:
+        real, imaginary = _folded_dft(frames, window)
+    else:
+        spectrum = jnp.fft.rfft(frames * jnp.asarray(window, frames.dtype))
+        real, imaginary = spectrum.real, spectrum.imag
+    return jnp.square(real) + jnp.square(imaginary)
+
+
+def _folded_dft(frames: jax.Array, window: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    # Sample k and sample -k meet the same cosine and opposite sines. Adding them first
+    # halves the multiplications and, in float32, the rounding error of quiet bins.
+    half = len(window) // 2
+    left, right = frames[..., 1:half], frames[..., :half:-1]
+    even = jnp.concatenate(
+        [frames[..., :1], left + right, frames[..., half : half + 1]], axis=-1
+    )
+    cosines, sines = (
+        jnp.asarray(matrix, frames.dtype) for matrix in windowed_sines(window)
+    )
+    exact = jax.lax.Precision.HIGHEST
+    return (
+        jnp.matmul(even, cosines[: half + 1], precision=exact),
+        jnp.matmul(left - right, sines[1:half], precision=exact),
+    )

@@ -1,7 +1,8 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsed.frontends.kaldi import kaldi_bank
+from jaxsed.frontends.kaldi import kaldi_bank, kaldi_frames, kaldi_window
 from tests import goldens
 
 
@@ -32,3 +33,29 @@ def test_triangles_are_straight_in_mel():
     rising = slice(np.searchsorted(mel, mel[-1] * 5 / 11) + 1, bank[:, 5].argmax())
     slopes = np.diff(bank[rising, 5]) / np.diff(mel[rising])
     np.testing.assert_allclose(slopes, 11 / mel[-1], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("golden", "exponent"),
+    [("window_kaldi_povey_400", 0.85), ("window_kaldi_hanning_400", 1.0)],
+)
+def test_windows_are_those_of_torchaudio(golden, exponent):
+    window = kaldi_window(400, 512, exponent)
+    np.testing.assert_allclose(window[:400], goldens.load("ops")[golden], atol=1e-15)
+    assert window.shape == (512,) and not window[400:].any()
+
+
+def test_frames_lose_their_mean_and_tilt():
+    wave = np.random.default_rng(0).normal(size=(2, 800)).astype(np.float32)
+    frames = kaldi_frames(jnp.asarray(wave), 400, 160, 512)
+    assert frames.shape == (2, 3, 512) and not np.asarray(frames)[..., 400:].any()
+    centred = wave[1, 320:720] - wave[1, 320:720].mean()
+    expected = centred - 0.97 * centred[np.maximum(np.arange(400) - 1, 0)]
+    np.testing.assert_allclose(frames[1, 2, :400], expected, atol=1e-5)
+
+
+def test_a_clip_shorter_than_a_frame_is_filled_up_with_zeros():
+    wave = np.random.default_rng(0).normal(size=(1, 150)).astype(np.float32)
+    short = kaldi_frames(jnp.asarray(wave), 400, 160, 512)
+    filled = kaldi_frames(jnp.asarray(np.pad(wave, ((0, 0), (0, 250)))), 400, 160, 512)
+    np.testing.assert_array_equal(short, filled)

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsed.frontends.mel import apply_bank, htk_bank
+from jaxsed.frontends.mel import apply_bank, htk_bank, slaney_bank
 from tests import goldens
 
 ATST = (64, 1024, 16_000, 60.0, 7800.0)
@@ -11,6 +11,12 @@ def test_htk_bank_is_that_of_torchaudio():
     # torchaudio computes its bank in float32; the filters are 2 to 60 bins wide.
     golden = goldens.load("ops")["melbank_atst"]
     np.testing.assert_allclose(htk_bank(*ATST), golden, atol=5e-6)
+
+
+def test_slaney_bank_is_that_of_librosa():
+    golden = goldens.load("ops")["melbank_m2d"]
+    bank = slaney_bank(80, 400, 16_000, 50.0, 8000.0)
+    np.testing.assert_allclose(bank.T, golden, rtol=2e-7, atol=1e-12)
 
 
 def test_bank_is_float32_cached_and_protected():

@@ -45,6 +45,23 @@ def test_windows_are_those_of_the_originals():
     assert not window[:56].any() and not window[456:].any()
 
 
+def test_symmetric_window_is_that_of_the_original():
+    ops = goldens.load("ops")
+    window = stft.hann_window(400, 512, periodic=False)
+    np.testing.assert_allclose(window[56:456], ops["window_frame_mn_400"], atol=3e-7)
+
+
+def test_windowed_sines_are_nnaudios_to_the_last_bit():
+    ops = goldens.load("ops")
+    cosines, sines = stft.windowed_sines(stft.hann_window(400, 400))
+    rows = [0, 7, 200]
+    for ours, name in ((cosines, "wcos"), (sines, "wsin")):
+        golden = ops[f"m2d_stft_{name}_rows_0_7_200"]
+        np.testing.assert_array_equal(ours.T[rows][:, ::5], golden)
+    sums = [np.abs(matrix, dtype=np.float64).sum() for matrix in (cosines, sines)]
+    np.testing.assert_allclose(sums, ops["m2d_stft_wcos_stats"], rtol=1e-12)
+
+
 def test_windows_are_shared_and_cannot_be_changed():
     window = stft.hann_window(400, 512)
     assert window is stft.hann_window(400, 512)
@@ -60,3 +77,11 @@ def test_power_spectrum_of_a_cosine_is_one_line():
     expected = np.zeros(33)
     expected[5] = 32.0**2
     np.testing.assert_allclose(power[0, 0], expected, atol=1e-3)
+
+
+def test_rounded_sines_say_what_the_fft_says():
+    frames = np.random.default_rng(0).normal(size=(2, 3, 400)).astype(np.float32)
+    window = stft.hann_window(400, 400)
+    by_fft = stft.power_spectrum(jnp.asarray(frames), window)
+    by_sines = stft.power_spectrum(jnp.asarray(frames), window, rounded_sines=True)
+    np.testing.assert_allclose(by_sines, by_fft, atol=1e-6 * by_fft.max())
