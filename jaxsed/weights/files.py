@@ -2,8 +2,9 @@
 
 `model.json` says what the model is (architecture, front-end, vocabulary with its hash,
 stage, provenance, licence) and carries the sha256 of `params.safetensors`, which holds
-the parameters under "/"-joined names. Both are plain data: reading a model runs nothing
-that came with it.
+the parameters under "/"-joined names. `unused.safetensors` is there only beside a
+converted model: tensors of the checkpoint that the model has no use for, kept for the way
+back. All are plain data: reading a model runs nothing that came with it.
 """
 
 import hashlib
@@ -21,12 +22,13 @@ import numpy as np
 from jaxsed.errors import InputError
 from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
-from jaxsed.weights import architecture
+from jaxsed.weights import architecture, tensors_file, torch_file
 from jaxsed.weights.swap import replace_folder
 
 FORMAT = 1
 DESCRIPTION_FILE = "model.json"
 PARAMETER_FILE = "params.safetensors"
+UNUSED_FILE = "unused.safetensors"
 REQUIRED = (
     "encoder",
     "sequence",
@@ -41,7 +43,10 @@ Params = Mapping[str, Any]
 
 
 def save_model(
-    folder: Path | str, params: Params, description: Mapping[str, Any]
+    folder: Path | str,
+    params: Params,
+    description: Mapping[str, Any],
+    unused: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes a model folder, complete or not at all.
 
@@ -51,40 +56,40 @@ def save_model(
 
     Args:
       folder: Where to; its parents are made.
-      params: Nested mapping of float32 arrays, numpy or jax.
+      params: Nested mapping of float32 arrays, numpy or jax, or of objects with `shape`
+        and `dtype` that `numpy.asarray` makes into such; each is taken when its turn
+        comes, so that large models need not be in memory at once.
       description: `architecture.describe(...)` plus `vocabulary` (`Vocabulary.to_json()`),
         `stage`, `licence`, `provenance` (a dict of plain values).
+      unused: Tensors to keep beside the model, by name; for `read_unused`.
 
     Raises:
       InputError: The description lacks a field or cannot be written as JSON, a
         parameter is not float32, or `folder` is taken by something else.
     """
-    from safetensors.numpy import save
-
     folder = Path(folder)
-    _check_free(folder)
+    check_free(folder)
     missing = [name for name in REQUIRED if name not in description]
     if missing:
         raise InputError(f"model description lacks {', '.join(missing)}")
     Vocabulary.from_json(description["vocabulary"])
-    blob = save(_flatten(params))
-    content = {
-        "frame_seconds": FRAME_SECONDS,
-        **description,
-        "format": FORMAT,
-        "parameters_sha256": hashlib.sha256(blob).hexdigest(),
-    }
-    try:
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"model description is not plain JSON data: {error}") from None
+    leaves = _flatten(params)
+    content = {"frame_seconds": FRAME_SECONDS, **description, "format": FORMAT}
+    content |= {"parameters_sha256": "", "unused_sha256": ""}
+    _to_json(content)  # refused, if at all, before anything is written
     folder.parent.mkdir(parents=True, exist_ok=True)
     # A short name of its own, so that a folder name at the system's limit still works.
     partial = folder.parent / f".jaxsed-{uuid.uuid4().hex[:12]}.partial"
     try:
         partial.mkdir()
-        _write_durably(partial / PARAMETER_FILE, blob)
-        _write_durably(partial / DESCRIPTION_FILE, (text + "\n").encode())
+        content["parameters_sha256"] = tensors_file.write(
+            partial / PARAMETER_FILE, leaves
+        )
+        del content["unused_sha256"]
+        if unused:
+            written = tensors_file.write(partial / UNUSED_FILE, unused)
+            content["unused_sha256"] = written
+        _write_durably(partial / DESCRIPTION_FILE, _to_json(content).encode())
         replace_folder(partial, folder)
         _keep_other_files(partial, folder)
     finally:
@@ -105,20 +110,7 @@ def load_model(folder: Path | str) -> tuple[dict[str, Any], dict[str, Any]]:
     folder = Path(folder)
     description = read_description(folder)
     path = folder / PARAMETER_FILE
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); copy the model folder whole, "
-            f"with {DESCRIPTION_FILE} and {PARAMETER_FILE}"
-        ) from error
-    if found != description["parameters_sha256"]:
-        raise InputError(
-            f"{path}: damaged or not of this model: its sha256 is {found[:12]}..., "
-            f"{DESCRIPTION_FILE} expects {description['parameters_sha256'][:12]}...; "
-            "copy the folder again"
-        )
+    _check_hash(path, description["parameters_sha256"])
     arrays = _read_arrays(path)
     try:
         expected = architecture.parameter_shapes(description)
@@ -126,6 +118,25 @@ def load_model(folder: Path | str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(f"{folder / DESCRIPTION_FILE}: {error}") from error
     _check_parameters(path, arrays, expected)
     return _unflatten(arrays), description
+
+
+def read_unused(
+    folder: Path | str, description: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Reads what `save_model` was given as `unused`; nothing if there was nothing.
+
+    Args:
+      folder: Of the model.
+      description: Its `model.json`.
+
+    Raises:
+      InputError: The file is missing or damaged.
+    """
+    if "unused_sha256" not in description:
+        return {}
+    path = Path(folder) / UNUSED_FILE
+    _check_hash(path, str(description["unused_sha256"]))
+    return torch_file.read(path).content
 
 
 def read_description(folder: Path | str) -> dict[str, Any]:
@@ -165,6 +176,29 @@ def read_description(folder: Path | str) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return description
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); copy the model folder whole, "
+            f"with {DESCRIPTION_FILE} and {path.name}"
+        ) from error
+    if found != expected:
+        raise InputError(
+            f"{path}: damaged or not of this model: its sha256 is {found[:12]}..., "
+            f"{DESCRIPTION_FILE} expects {expected[:12]}...; copy the folder again"
+        )
+
+
+def _to_json(content: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model description is not plain JSON data: {error}") from None
 
 
 def _no_model(folder: Path) -> str:
@@ -232,16 +266,16 @@ def _walk(tree: Mapping[str, Any], prefix: str = ""):
             yield prefix + name, value
 
 
-def _flatten(params: Params) -> dict[str, np.ndarray]:
-    arrays = {}
+def _flatten(params: Params) -> dict[str, Any]:
+    leaves = {}
     for name, value in _walk(params):
-        array = np.asarray(value, order="C")
-        if array.dtype != np.float32:
+        leaf = value if hasattr(value, "dtype") else np.asarray(value)
+        if leaf.dtype != np.float32:
             raise InputError(
-                f"parameter {name} is {array.dtype}; a model is saved in float32"
+                f"parameter {name} is {leaf.dtype}; a model is saved in float32"
             )
-        arrays[name] = array
-    return arrays
+        leaves[name] = leaf
+    return leaves
 
 
 def _unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -255,8 +289,12 @@ def _unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return tree
 
 
-def _check_free(folder: Path) -> None:
-    """Refuses to replace anything that is not a model or an empty folder."""
+def check_free(folder: Path) -> None:
+    """Refuses to write a model in the place of anything else.
+
+    Raises:
+      InputError: `folder` is neither free, nor empty, nor a model's.
+    """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"{folder}: is not a folder; choose another place")
     if folder.is_dir():
@@ -277,5 +315,5 @@ def _write_durably(path: Path, content: bytes) -> None:
 def _keep_other_files(replaced: Path, folder: Path) -> None:
     """Moves what a replaced model folder held besides the model to the new one."""
     for path in replaced.iterdir() if replaced.is_dir() else ():
-        if path.name not in (PARAMETER_FILE, DESCRIPTION_FILE):
+        if path.name not in (PARAMETER_FILE, DESCRIPTION_FILE, UNUSED_FILE):
             os.replace(path, folder / path.name)
