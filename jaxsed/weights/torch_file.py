@@ -109,7 +109,7 @@ def _map(path: Path):
 
 def _content(buffer) -> tuple[str, Any]:
     head = buffer[:1024]
-    if head.startswith(b"PK\3\4"):
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
         return "zip", _read_zip(Archive(buffer))
     if head[:1] == b"\x80" and head[2:].startswith(_LEGACY_MAGIC):
         return "legacy", _read_legacy(buffer)

@@ -17,7 +17,7 @@ from jaxsed.weights import torch_rebuild
 from jaxsed.weights.torch_content import BrokenFileError, Placeholder, check_nesting
 
 # A whole Lightning checkpoint with its optimiser has some 50,000 opcodes in 1 MB.
-MAX_OPCODES = 2_000_000
+MAX_OPCODES = 1_000_000
 MAX_BYTES = 64 * 2**20
 MAX_INT_BITS = 1024
 

@@ -45,7 +45,7 @@ class Archive:
             # The list of entries only; nothing is unpacked by it.
             with zipfile.ZipFile(_MappedFile(buffer)) as opened:
                 infos = opened.infolist()
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
             raise BrokenFileError(f"its list of entries is damaged ({error})") from None
         self._infos = {info.filename: info for info in infos}
         if len(self._infos) < len(infos):
@@ -151,7 +151,7 @@ class _MappedFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = (0, self._position, len(self._buffer))[whence]
         if base + offset < 0:
-            raise ValueError("before the start of the file")
+            raise OSError("before the start of the file")  # as files do
         self._position = base + offset
         return self._position
 
