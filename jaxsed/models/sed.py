@@ -8,16 +8,25 @@ import jax
 
 from jaxsed.errors import InputError, check_known
 from jaxsed.frontends.presets import PRESETS, Preset
+from jaxsed.models.asit import asit, tiny_asit
 from jaxsed.models.atst_frame import atst_frame, tiny_atst_frame
+from jaxsed.models.beats import beats, tiny_beats
 from jaxsed.models.fpasst import fpasst, tiny_fpasst
 from jaxsed.models.heads import LinearHead, align, time_mean
+from jaxsed.models.m2d import m2d, tiny_m2d
 from jaxsed.models.sequence import GATES, SequenceModel
 
 ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
     "atst_frame": atst_frame,
+    "beats": beats,
     "fpasst": fpasst,
+    "m2d": m2d,
+    "asit": asit,
     "tiny_atst_frame": tiny_atst_frame,
+    "tiny_beats": tiny_beats,
     "tiny_fpasst": tiny_fpasst,
+    "tiny_m2d": tiny_m2d,
+    "tiny_asit": tiny_asit,
 }
 SEQUENCES = ("none", *GATES)
 DTYPES = ("float32", "bfloat16", "float64")

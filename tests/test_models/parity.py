@@ -1,9 +1,13 @@
 """What the parity tests of all encoders share."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsed import optim
+from jaxsed.frontends.presets import PRESETS
 from jaxsed.models import sed
 from jaxsed.weights.mapping import from_released, to_released
 from tests import goldens, synth
@@ -81,3 +85,47 @@ def assert_gradients_close(golden, loss, gradients):
         )
         norm = np.linalg.norm(gradients[str(key)].astype(np.float64))
         np.testing.assert_allclose(norm, golden["grad_l2"][index], rtol=1e-4)
+
+
+def layer_decay_groups(encoder):
+    """Number and size of the encoder's parameters at each rate, for a decay of 0.95."""
+    encoder = sed.ENCODERS[encoder]("float32")
+    mel = jnp.zeros((1, 1, PRESETS[encoder.frontend].n_mels))
+    shapes = jax.eval_shape(encoder.init, jax.random.key(0), mel)["params"]
+    params = {"encoder": shapes}
+    rates = optim.multipliers(params, optim.layer_rules(encoder.layer_names, 0.95))
+    groups = {}
+    for rate, leaf in zip(jax.tree.leaves(rates), jax.tree.leaves(params)):
+        count, size = groups.get(round(rate, 9), (0, 0))
+        groups[round(rate, 9)] = (count + 1, size + leaf.size)
+    return groups
+
+
+def golden_layer_decay_groups(model_name):
+    """The same of the original's optimiser, whose groups split matrices and vectors."""
+    groups = {}
+    for group in json.loads(str(goldens.load("ops")[f"lrdecay_groups_{model_name}"])):
+        if group["n"] and group["first"].startswith("model."):
+            rate = round(group["lr"] / 1e-4, 9)
+            count, size = groups.get(rate, (0, 0))
+            groups[rate] = (count + group["n"], size + group["size"])
+    return groups
+
+
+def assert_audio_close(golden, logits):
+    """Where the float32 front-end bounds it: as far off as the original's own run."""
+    error = goldens.strided(golden, "logits", logits) - golden["logits"]
+    largest, rms, _ = golden["logits__f32err"]
+    assert np.abs(error).max() < 2 * largest
+    assert np.sqrt(np.mean(error**2)) < 2 * rms
+
+
+def assert_float64_close(golden, encoder, model_name, params):
+    """All stages in float64, at the float32 rounding of the stored numbers."""
+    with jax.enable_x64(True):
+        model = sed.build(encoder, 447, dtype="float64")
+        params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
+        mel = synthetic_mel(model_name).astype(jnp.float64)
+        logits, out = jax.jit(model.apply)({"params": params}, mel)
+        assert logits.dtype == jnp.float64
+        assert_network_close(golden, logits, out, atol=2e-6, block_atol=2e-6)

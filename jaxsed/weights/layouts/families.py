@@ -7,7 +7,7 @@ of the files released with PretrainedSED (`models/prediction_wrapper.py`). NumPy
 from collections.abc import Iterable
 
 from jaxsed.errors import InputError
-from jaxsed.weights.layouts import atst_frame, fpasst
+from jaxsed.weights.layouts import asit, atst_frame, beats, fpasst, m2d
 from jaxsed.weights.layouts.heads import (
     EMBEDDING_AFTER_LSTM,
     RECURRENT_LAYER,
@@ -19,7 +19,10 @@ from jaxsed.weights.layouts.rules import Family, Rule
 
 FAMILIES: dict[str, Family] = {
     "atst_frame": atst_frame.FAMILY,
+    "beats": beats.FAMILY,
     "fpasst": fpasst.FAMILY,
+    "m2d": m2d.FAMILY,
+    "asit": asit.FAMILY,
 }
 
 
