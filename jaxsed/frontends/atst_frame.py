@@ -30,9 +30,13 @@ class AtstFrame(Preset):
         """HTK filters of height 1 from 60 to 7800 Hz."""
         return htk_bank(self.n_mels, self.fft_samples, self.sample_rate, 60.0, 7800.0)
 
-    def _normalise(self, power: jax.Array) -> jax.Array:
+    def _normalise(self, power: jax.Array, n_mel_frames: jax.Array | None) -> jax.Array:
         decibel = 10 * jnp.log10(jnp.maximum(power, 1e-10))
-        loudest = jnp.max(decibel, axis=(1, 2), keepdims=True)
+        heard = decibel
+        if n_mel_frames is not None:
+            inside = jnp.arange(power.shape[1]) < n_mel_frames[:, None]
+            heard = jnp.where(inside[..., None], decibel, -jnp.inf)
+        loudest = jnp.max(heard, axis=(1, 2), keepdims=True)
         decibel = jnp.clip(jnp.maximum(decibel, loudest - 80), -50, 80)
         low, high = -79.6482, 50.6842  # extremes of ATST's training data, in dB
         return (decibel - low) / (high - low) * 2 - 1

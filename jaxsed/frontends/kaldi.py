@@ -35,12 +35,37 @@ def kaldi_bank(
     Returns:
         float32 `[fft_samples // 2 + 1, n_mels]`.
     """
-    n_bins = fft_samples // 2
-    bin_mel = _mel(np.arange(n_bins + 1) * (sample_rate / fft_samples))
+    bin_mel = _bins_in_mel(fft_samples, sample_rate)
     edge_mel = np.linspace(_mel(low_hz), _mel(high_hz), n_mels + 2)
     bank = triangles(bin_mel, edge_mel)
-    bank[n_bins] = 0.0
-    return freeze(bank)
+    return freeze(np.pad(bank, ((0, 1), (0, 0))))
+
+
+def kaldi_bank_between(
+    n_mels: int,
+    fft_samples: int,
+    sample_rate: int,
+    low_hz: jax.Array,
+    high_hz: jax.Array,
+) -> jax.Array:
+    """`kaldi_bank` on the device, for edges that are only known there.
+
+    Args:
+        n_mels: Number of filters.
+        fft_samples: Length of the FFT.
+        sample_rate: In Hz.
+        low_hz: Lower edge of the first filter, a scalar.
+        high_hz: Upper edge of the last filter, a scalar.
+
+    Returns:
+        float32 `[fft_samples // 2 + 1, n_mels]`.
+    """
+    bin_mel = jnp.asarray(_bins_in_mel(fft_samples, sample_rate), jnp.float32)
+    low_mel, high_mel = (
+        1127 * jnp.log1p(jnp.asarray(hz, jnp.float32) / 700) for hz in (low_hz, high_hz)
+    )
+    edge_mel = jnp.linspace(low_mel, high_mel, n_mels + 2)
+    return jnp.pad(triangles(bin_mel, edge_mel, jnp), ((0, 1), (0, 0)))
 
 
 @functools.cache
@@ -89,6 +114,11 @@ def kaldi_frames(
     before = jnp.concatenate([frames[..., :1], frames[..., :-1]], axis=-1)
     frames = frames - 0.97 * before
     return jnp.pad(frames, ((0, 0), (0, 0), (0, fft_samples - window_samples)))
+
+
+def _bins_in_mel(fft_samples, sample_rate):
+    """All bins below the Nyquist frequency."""
+    return _mel(np.arange(fft_samples // 2) * (sample_rate / fft_samples))
 
 
 def _mel(hz):

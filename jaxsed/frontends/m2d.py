@@ -33,6 +33,6 @@ class M2d(Preset):
     def _power(self, frames: jax.Array) -> jax.Array:
         return stft.power_spectrum(frames, self.window(), rounded_sines=True)
 
-    def _normalise(self, power: jax.Array) -> jax.Array:
+    def _normalise(self, power: jax.Array, n_mel_frames: jax.Array | None) -> jax.Array:
         # torch.finfo().eps is added, not used as a floor.
         return (jnp.log(power + 2.0**-23) + 7.1) / 4.2

@@ -84,12 +84,13 @@ def freeze(constant: np.ndarray) -> np.ndarray:
     return constant
 
 
-def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def triangles(bins, edges, xp=np):
     """Triangles of height 1 over `edges[k], edges[k + 1], edges[k + 2]`.
 
     Args:
         bins: Position of each spectrum bin `[bins]`, in the unit of `edges`.
         edges: Ascending corner points `[n_mels + 2]`.
+        xp: The arrays' library, `numpy` or `jax.numpy`.
 
     Returns:
         `[bins, n_mels]`.
@@ -97,10 +98,10 @@ def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (bins[:, None] - left) / (centre - left)
     falling = (right - bins[:, None]) / (right - centre)
-    return np.maximum(0.0, np.minimum(rising, falling))
+    return xp.maximum(0.0, xp.minimum(rising, falling))
 
 
-def apply_bank(power: jax.Array, bank: np.ndarray) -> jax.Array:
+def apply_bank(power: jax.Array, bank: np.ndarray | jax.Array) -> jax.Array:
     """Sums a power spectrum into mel bins, in full float32 on every backend.
 
     Accelerators multiply float32 matrices in bfloat16 unless told otherwise, which

@@ -1,8 +1,8 @@
 """Short-time Fourier transform: windows, framing and power spectra.
 
 Everything is shape-static, works in the precision of its input (float32, or
-float64 where JAX has it enabled) and uses neither gathers nor Python loops over
-frames, so that it runs inside the training step on any backend.
+float64 where JAX has it enabled) and, for clips of one length, uses neither gathers nor
+Python loops over frames, so that it runs inside the training step on any backend.
 """
 
 import functools
@@ -50,12 +50,19 @@ def hann_window(
     return window
 
 
-def pad_centered(wave: jax.Array, frame_samples: int) -> jax.Array:
+def pad_centered(
+    wave: jax.Array, frame_samples: int, n_samples: jax.Array | None = None
+) -> jax.Array:
     """Mirrors half a frame at both ends, so that frame k is centred on sample k * hop.
+
+    Clips shorter than half a frame are mirrored to and fro.
 
     Args:
         wave: `[b, n]`.
         frame_samples: Length of a frame.
+        n_samples: int `[b]`, where each clip ends, at least 1; None for the ends of
+            `wave`. Samples behind it are not read: the mirroring goes on. Costs a
+            gather.
 
     Returns:
         `[b, n + 2 * (frame_samples // 2)]`.
@@ -69,7 +76,19 @@ def pad_centered(wave: jax.Array, frame_samples: int) -> jax.Array:
             "at least one sample. Leave empty clips out."
         )
     half = frame_samples // 2
-    return jnp.pad(wave, ((0, 0), (half, half)), mode="reflect")
+    if n_samples is None:
+        return jnp.pad(wave, ((0, 0), (half, half)), mode="reflect")
+    period = jnp.maximum(2 * (n_samples[:, None] - 1), 1)
+    position = jnp.arange(-half, wave.shape[1] + half) % period
+    sample = jnp.minimum(position, period - position)
+    return jnp.take_along_axis(wave, sample, axis=1, mode="clip")
+
+
+def silence_after(wave: jax.Array, n_samples: jax.Array | None) -> jax.Array:
+    """Sets `wave [b, n]` to zero after each clip's `n_samples [b]`; None for nowhere."""
+    if n_samples is None:
+        return wave
+    return jnp.where(jnp.arange(wave.shape[1]) < n_samples[:, None], wave, 0)
 
 
 def frame(wave: jax.Array, frame_samples: int, hop_samples: int) -> jax.Array:

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -52,6 +53,17 @@ def test_our_exact_constants_move_only_quiet_bins(mels, preset, largest):
 @pytest.mark.parametrize("preset", [FPasst, FrameMn])
 def test_float32_is_as_good_as_the_originals_float32(preset):
     golden_mel.assert_float32_is_as_good_as_the_originals(preset(), GOLDEN[preset])
+
+
+def test_training_varies_the_range_of_the_filters():
+    keys = jax.random.split(jax.random.key(0), 500)
+    banks = np.asarray(jax.jit(jax.vmap(FPasst().draw_bank))(keys))
+    # The highest bin that is heard, 31.25 Hz apart: up to 6001 Hz at least, 8000 at most.
+    highest = (banks.any(axis=2) * np.arange(257)).max(axis=1) * 31.25
+    assert 5969 <= highest.min() < 6050 and 7950 < highest.max() < 8000
+    assert np.abs(np.diff(np.quantile(highest, [0.25, 0.5, 0.75])) - 500).max() < 150
+    # Bin 1 lies on the slope of the lowest filters, which moves with the lower edge.
+    assert len({bank[1].tobytes() for bank in banks}) > 400
 
 
 def test_silence_is_the_lowest_value():

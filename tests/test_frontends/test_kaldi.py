@@ -1,8 +1,14 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsed.frontends.kaldi import kaldi_bank, kaldi_frames, kaldi_window
+from jaxsed.frontends.kaldi import (
+    kaldi_bank,
+    kaldi_bank_between,
+    kaldi_frames,
+    kaldi_window,
+)
 from tests import goldens
 
 
@@ -33,6 +39,15 @@ def test_triangles_are_straight_in_mel():
     rising = slice(np.searchsorted(mel, mel[-1] * 5 / 11) + 1, bank[:, 5].argmax())
     slopes = np.diff(bank[rising, 5]) / np.diff(mel[rising])
     np.testing.assert_allclose(slopes, 11 / mel[-1], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("low_hz", "high_hz"), [(0, 7000), (20, 8000), (9, 6001)])
+def test_bank_on_the_device_is_that_of_the_host(low_hz, high_hz):
+    between = jax.jit(kaldi_bank_between, static_argnums=(0, 1, 2))
+    bank = between(128, 512, 16_000, low_hz, high_hz)
+    expected = kaldi_bank(128, 512, 16_000, float(low_hz), float(high_hz))
+    # In float32, as the original's.
+    np.testing.assert_allclose(bank, expected, atol=3e-5)
 
 
 @pytest.mark.parametrize(

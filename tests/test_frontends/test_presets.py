@@ -30,36 +30,155 @@ def test_a_clip_does_not_depend_on_its_mates(name):
 @pytest.mark.parametrize("level", [0.0, 1e-30, 1.0])
 def test_constant_input_stays_finite(name, level):
     wave = jnp.full((2, 8000), level, jnp.float32)
-    mel, gradient = jax.value_and_grad(lambda x: PRESETS[name](x).mean())(wave)
+    heard = jax.jit(jax.value_and_grad(lambda x: PRESETS[name](x).mean()))
+    mel, gradient = heard(wave)
     assert np.isfinite(mel) and np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "n_samples", "n_frames", "n_label_frames"),
-    [
-        ("atst_frame", 160_000, 1001, 250),
-        ("atst_frame", 32_000, 201, 50),
-        ("atst_frame", 640, 5, 1),
-        ("atst_frame", 1, 1, 1),
-        ("fpasst", 160_000, 1000, 250),
-        ("fpasst", 32_000, 200, 50),
-        ("fpasst", 32_001, 201, 51),
-        ("fpasst", 1, 1, 1),
-        ("m2d", 160_000, 1001, 250),
-        ("m2d", 640, 5, 1),
-        ("beats", 160_000, 998, 250),
-        ("beats", 32_000, 198, 50),
-        ("beats", 640, 2, 1),
-        ("beats", 400, 1, 1),
-        ("beats", 1, 1, 1),
-        ("asit", 1, 1, 1),
-    ],
-)
-def test_any_length(name, n_samples, n_frames, n_label_frames):
+# Mel frames of a clip: centred on multiples of the hop, one sample lost to
+# pre-emphasis, or wholly within the clip.
+N_MEL_FRAMES = {
+    1: (1, 1, 1),
+    160: (2, 1, 1),
+    161: (2, 2, 1),
+    399: (3, 3, 1),
+    400: (3, 3, 1),
+    560: (4, 4, 2),
+    640: (5, 4, 2),
+    32_000: (201, 200, 198),
+    32_001: (201, 201, 198),
+    160_000: (1001, 1000, 998),
+}
+FRAMING = {"atst_frame": 0, "m2d": 0, "fpasst": 1, "frame_mn": 1, "beats": 2, "asit": 2}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_number_of_mel_frames(name):
     preset = PRESETS[name]
-    mel = jax.eval_shape(preset, jax.ShapeDtypeStruct((1, n_samples), jnp.float32))
-    assert mel.shape == (1, n_frames, preset.n_mels)
-    assert preset.n_label_frames(n_frames) == n_label_frames
+    for n_samples, frames in N_MEL_FRAMES.items():
+        wave = jax.ShapeDtypeStruct((1, n_samples), jnp.float32)
+        n_frames = frames[FRAMING[name]]
+        assert jax.eval_shape(preset, wave).shape == (1, n_frames, preset.n_mels)
+        assert preset.n_mel_frames(n_samples) == n_frames
+    assert preset.n_mel_frames(0) == 1
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_shortest_clip_of_so_many_frames(name):
+    preset = PRESETS[name]
+    for n_frames in (2, 3, 4, 5, 198, 998, 1001):
+        n_samples = preset.n_samples(n_frames)
+        assert preset.n_mel_frames(n_samples) == n_frames
+        assert preset.n_mel_frames(n_samples - 1) == n_frames - 1
+    assert preset.n_samples(1) == 1
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_label_frames_of_whole_label_frames(name):
+    preset = PRESETS[name]
+    for n_label_frames in (1, 2, 3, 25, 249, 250, 1000):
+        n_mel_frames = preset.n_mel_frames(640 * n_label_frames)
+        assert preset.n_label_frames(n_mel_frames) == n_label_frames
+    assert preset.n_label_frames(1) == 1
+    # Mel spectrograms of 10 s are 998 frames long or more.
+    assert {preset.n_label_frames(t) for t in (998, 999)} <= {250, 251}
+    assert preset.frame_rate_hz == 100
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_lengths_of_many_clips_at_once(name):
+    preset = PRESETS[name]
+    lengths = [0, 1, 2, 399, 400, 401, 640, 159_999, 160_000]
+    for count, values in (
+        (preset.n_mel_frames, lengths),
+        (preset.n_samples, range(1, 1002)),
+        (preset.n_label_frames, range(1, 1002)),
+    ):
+        expected = [count(value) for value in values]
+        assert all(type(number) is int for number in expected)
+        array = np.array(values, np.int32)
+        on_host, on_device = count(array), jax.jit(count)(jnp.asarray(array))
+        assert isinstance(on_host, np.ndarray) and on_device.dtype == jnp.int32
+        np.testing.assert_array_equal(on_host, expected)
+        np.testing.assert_array_equal(on_device, expected)
+
+
+def padded_and_alone(preset, lengths, dtype):
+    """Mel of each clip as the valid frames of a padded batch, and of the clip alone."""
+    # Programs that run once: compiling with all optimisations takes far longer.
+    hear = jax.jit(preset, compiler_options={"xla_backend_optimization_level": 0})
+    # Loud noise as padding, so that a leak cannot be overheard.
+    wave = np.random.default_rng(0).uniform(-1, 1, (len(lengths), lengths.max()))
+    own = np.arange(lengths.max()) < lengths[:, None]
+    wave = np.where(own, 0.1 * wave, wave).astype(dtype)
+    mel = np.asarray(hear(wave, lengths))
+    assert np.isfinite(mel).all() and mel.dtype == dtype
+    for row, n_samples in enumerate(lengths):
+        alone = np.asarray(hear(wave[row : row + 1, :n_samples]))[0]
+        assert len(alone) == preset.n_mel_frames(int(n_samples))
+        yield mel[row, : len(alone)], alone
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_padded_clips_are_heard_as_if_alone(name):
+    lengths = np.array([1, 2, 399, 400, 640, 8000, 159_999, 160_000], np.int32)
+    with jax.enable_x64(True):
+        for padded, alone in padded_and_alone(PRESETS[name], lengths, np.float64):
+            np.testing.assert_allclose(padded, alone, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_padded_clips_are_heard_as_if_alone_in_float32(name):
+    # The same sums in another order: rounding noise, seen through a logarithm.
+    lengths = np.array([1, 399, 640, 8000, 16_000], np.int32)
+    for padded, alone in padded_and_alone(PRESETS[name], lengths, np.float32):
+        assert np.sqrt(np.mean((padded - alone) ** 2)) < 2e-6
+        np.testing.assert_allclose(padded, alone, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_clips_of_one_length_need_no_gather(name):
+    wave = jax.ShapeDtypeStruct((2, 8000), jnp.float32)
+    lengths = jax.ShapeDtypeStruct((2,), jnp.int32)
+    ragged = str(jax.make_jaxpr(PRESETS[name])(wave, lengths))
+    assert ragged != str(jax.make_jaxpr(PRESETS[name])(wave))
+    assert "gather" not in str(jax.make_jaxpr(PRESETS[name])(wave))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_gradients_stay_within_the_clip(name):
+    wave = jnp.asarray(clips()[:, 48_000:50_000])
+    lengths = jnp.array([1, 700], jnp.int32)
+
+    def loudness(wave):
+        mel = PRESETS[name](wave, lengths)
+        heard = PRESETS[name].n_mel_frames(lengths)
+        inside = jnp.arange(mel.shape[1]) < heard[:, None]
+        return jnp.sum(mel, where=inside[..., None])
+
+    gradient = np.asarray(jax.jit(jax.grad(loudness))(wave))
+    assert np.isfinite(gradient).all()
+    assert gradient[1, :700].any() and not gradient[1, 700:].any()
+    assert not gradient[0, 1:].any()
+
+
+@pytest.mark.parametrize("lengths", [np.array([1.0, 2.0]), np.array([[1, 2]]), 2, [5]])
+def test_lengths_that_do_not_fit_the_batch_are_named(lengths):
+    with pytest.raises(InputError, match="one integer number of samples for each clip"):
+        PRESETS["beats"](jnp.zeros((2, 800)), lengths)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_bank_of_a_training_step(name):
+    preset, wave = PRESETS[name], jnp.asarray(clips()[:1, 48_000:50_000])
+    key = jax.random.key(0)
+    bank = jax.jit(preset.draw_bank)(key)
+    assert bank.shape == preset.bank().shape and bank.dtype == jnp.float32
+    varied = np.abs(bank - preset.bank()).max() > 0
+    assert varied == (name in ("fpasst", "frame_mn"))
+    mel = preset(wave, bank=bank)
+    assert np.isfinite(mel).all()
+    assert bool(np.abs(mel - preset(wave)).max() > 0) == varied
 
 
 @pytest.mark.parametrize("shape", [(2, 0), (160,)])

@@ -30,6 +30,26 @@ def test_pad_centered_mirrors_without_repeating_the_border():
     np.testing.assert_array_equal(padded[0], [3, 2, 1, 0, 1, 2, 3, 4, 3, 2, 1])
 
 
+def test_pad_centered_mirrors_each_clip_at_its_own_end():
+    wave = np.random.default_rng(0).normal(size=(6, 9)).astype(np.float32)
+    lengths = np.array([1, 2, 3, 6, 8, 9])
+    padded = stft.pad_centered(jnp.asarray(wave), 8, jnp.asarray(lengths))
+    assert padded.shape == (6, 17)
+    for row, length in enumerate(lengths):
+        alone = np.pad(wave[row, :length], 4, mode="reflect")
+        np.testing.assert_array_equal(padded[row, : length + 8], alone)
+        by_static = stft.pad_centered(jnp.asarray(wave[row : row + 1, :length]), 8)
+        np.testing.assert_array_equal(by_static[0], alone)
+        assert set(np.asarray(padded[row])) <= set(wave[row, :length])
+
+
+def test_silence_after_the_end_of_each_clip():
+    wave = jnp.ones((2, 3)).at[0, 2].set(jnp.nan)
+    silenced = stft.silence_after(wave, jnp.array([1, 3]))
+    np.testing.assert_array_equal(silenced, [[1, 0, 0], [1, 1, 1]])
+    assert stft.silence_after(wave, None) is wave
+
+
 def test_pad_centered_refuses_empty_clips():
     with pytest.raises(InputError, match=r"\(3, 0\).*at least one sample"):
         stft.pad_centered(jnp.zeros((3, 0)), 6)
