@@ -15,6 +15,8 @@ def attend(
     key: jax.Array,
     value: jax.Array,
     bias: jax.Array | None = None,
+    dropout: float = 0.0,
+    dropout_key: jax.Array | None = None,
 ) -> jax.Array:
     """Scaled dot-product attention, `softmax(q k^T / sqrt(e) + bias) v`.
 
@@ -28,6 +30,8 @@ def attend(
         value: `[b, s, heads, e]`.
         bias: Added to the scores, of a shape that broadcasts to `[b, heads, s, s]`
             (queries before keys); float32. `padding_bias` masks by it.
+        dropout: Rate at which attention weights are dropped, after the softmax.
+        dropout_key: Random key for it; None for no dropout.
 
     Returns:
         `[b, s, heads, e]` in the type of `value`.
@@ -36,10 +40,15 @@ def attend(
     # Heads beside clips: a product whose batch axes are not in front is slower on the
     # CPU (benchmarks/attention.py).
     by_head = [_materialized(jnp.swapaxes(x, 1, 2)) for x in (scaled, key, value)]
+    n_clips, heads, n_tokens = by_head[0].shape[:3]
+    pairs = (n_clips, heads, n_tokens, n_tokens)
     if bias is not None:
-        n_clips, heads, n_tokens = by_head[0].shape[:3]
-        bias = jnp.broadcast_to(bias, (n_clips, heads, n_tokens, n_tokens))
-    return jnp.swapaxes(_attend_by_head(*by_head, bias), 1, 2)
+        bias = jnp.broadcast_to(bias, pairs)
+    if dropout == 0 or dropout_key is None:
+        return jnp.swapaxes(_attend_by_head(*by_head, bias, None), 1, 2)
+    kept = jax.random.bernoulli(dropout_key, 1 - dropout, pairs)
+    attended = _attend_by_head(*by_head, bias, kept) / (1 - dropout)
+    return jnp.swapaxes(attended, 1, 2)
 
 
 def padding_bias(valid: jax.Array) -> jax.Array:
@@ -66,35 +75,42 @@ def _materialized(x: jax.Array) -> jax.Array:
 
 
 @jax.custom_vjp
-def _attend_by_head(query, key, value, bias):
-    return _attend_forward(query, key, value, bias)[0]
+def _attend_by_head(query, key, value, bias, kept):
+    return _attend_forward(query, key, value, bias, kept)[0]
 
 
-def _attend_forward(query, key, value, bias):
+def _attend_forward(query, key, value, bias, kept):
     scores = _product(query, jnp.swapaxes(key, 2, 3))
     if bias is not None:
         scores = scores + bias.astype(scores.dtype)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     # Of the bias only its type is kept, if there is one.
     marker = None if bias is None else jnp.zeros((), bias.dtype)
-    return weights @ value, (query, key, value, weights, marker)
+    residuals = (query, key, value, weights, marker, kept)
+    return _dropped(weights, kept) @ value, residuals
 
 
 def _attend_backward(residuals, grad):
-    query, key, value, weights, marker = residuals
+    query, key, value, weights, marker, kept = residuals
     grad = _materialized(grad)
-    grad_value = _materialized(jnp.swapaxes(weights, 2, 3)) @ grad
+    used = _dropped(weights, kept)
+    grad_value = _materialized(jnp.swapaxes(used, 2, 3)) @ grad
     grad_weights = _product(grad, _materialized(jnp.swapaxes(value, 2, 3)))
+    grad_weights = _dropped(grad_weights, kept)
     inner = jnp.sum(grad_weights * weights, axis=-1, keepdims=True)
     grad_scores = weights * (grad_weights - inner)
     grad_bias = None if marker is None else grad_scores.astype(marker.dtype)
     grad_scores = _materialized(grad_scores.astype(query.dtype))
     grad_query = grad_scores @ key
     grad_key = _materialized(jnp.swapaxes(grad_scores, 2, 3)) @ query
-    return grad_query, grad_key, grad_value, grad_bias
+    return grad_query, grad_key, grad_value, grad_bias, None
 
 
 _attend_by_head.defvjp(_attend_forward, _attend_backward)
+
+
+def _dropped(weights, kept):
+    return weights if kept is None else jnp.where(kept, weights, 0)
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -116,6 +132,9 @@ class SelfAttention(nn.Module):
         qkv_bias: Whether the fused projection has a bias.
         kernel_init: Initialiser of both projections.
         dtype: Type to compute in; parameters are float32.
+        proj_init: Initialiser of the projection out, where it is another one.
+        dropout: Rate at which attention weights are dropped, where the caller passes a
+            `dropout` key.
     """
 
     width: int
@@ -123,6 +142,8 @@ class SelfAttention(nn.Module):
     qkv_bias: bool
     kernel_init: nn.initializers.Initializer
     dtype: Any
+    proj_init: nn.initializers.Initializer | None = None
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, tokens: jax.Array, bias: Bias = None) -> jax.Array:
@@ -136,10 +157,22 @@ class SelfAttention(nn.Module):
         Returns:
             `[b, s, d]`.
         """
-        options = {"kernel_init": self.kernel_init, "dtype": self.dtype}
-        qkv = nn.Dense(3 * self.width, use_bias=self.qkv_bias, name="qkv", **options)
+        qkv = nn.Dense(
+            3 * self.width,
+            use_bias=self.qkv_bias,
+            kernel_init=self.kernel_init,
+            dtype=self.dtype,
+            name="qkv",
+        )
         per_head = (*tokens.shape[:2], 3, self.heads, self.width // self.heads)
         query, key, value = jnp.moveaxis(qkv(tokens).reshape(per_head), 2, 0)
         bias = bias(query) if callable(bias) else bias
-        attended = attend(query, key, value, bias).reshape(tokens.shape)
-        return nn.Dense(self.width, name="proj", **options)(attended)
+        drops = self.dropout > 0 and self.has_rng("dropout")
+        dropout_key = self.make_rng("dropout") if drops else None
+        attended = attend(query, key, value, bias, self.dropout, dropout_key)
+        return nn.Dense(
+            self.width,
+            kernel_init=self.proj_init or self.kernel_init,
+            dtype=self.dtype,
+            name="proj",
+        )(attended.reshape(tokens.shape))

@@ -11,11 +11,13 @@ from jaxsed.models.attention import Bias, SelfAttention
 LAYER_NORM_EPSILON = 1e-6  # of every encoder released with PretrainedSED but BEATs
 
 
-def layer_norm(name: str, dtype: Any) -> nn.LayerNorm:
+def layer_norm(
+    name: str, dtype: Any, epsilon: float = LAYER_NORM_EPSILON
+) -> nn.LayerNorm:
     """Layer normalisation with statistics in float32 whatever `dtype` is."""
     # The two-pass variance: E[x^2] - E[x]^2 loses digits where tokens have an offset.
     return nn.LayerNorm(
-        epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, dtype=dtype, name=name
+        epsilon=epsilon, use_fast_variance=False, dtype=dtype, name=name
     )
 
 

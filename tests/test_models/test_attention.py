@@ -118,3 +118,52 @@ def test_a_bias_may_depend_on_the_queries():
     biased = module.apply(params, tokens, lambda query: seen.append(query) or 1.0)
     assert seen[0].shape == (2, 9, 3, 4)
     np.testing.assert_allclose(biased, module.apply(params, tokens), atol=1e-6)
+
+
+def test_dropout_takes_weights_after_the_softmax_and_scales_up_the_rest():
+    *operands, weight = (
+        jax.random.normal(key, (2, 7, 3, 4))
+        for key in jax.random.split(jax.random.key(3), 4)
+    )
+    bias, key = jnp.arange(7.0), jax.random.key(4)
+    kept = jax.random.bernoulli(key, 0.6, (2, 3, 7, 7))
+
+    def definition(query, key, value):
+        scores = jnp.einsum("bqhe,bkhe->bhqk", query, key) / np.sqrt(4) + bias
+        weights = jnp.where(kept, jax.nn.softmax(scores) / 0.6, 0)
+        return jnp.einsum("bhqk,bkhe->bqhe", weights, value)
+
+    def ours(query, key_, value):
+        return attend(query, key_, value, bias, dropout=0.4, dropout_key=key)
+
+    np.testing.assert_allclose(ours(*operands), definition(*operands), atol=2e-6)
+    gradients, expected = (
+        jax.jit(jax.grad(lambda *x, f=f: jnp.sum(f(*x) * weight), argnums=(0, 1, 2)))(
+            *operands
+        )
+        for f in (ours, definition)
+    )
+    for gradient, exact in zip(gradients, expected):
+        np.testing.assert_allclose(gradient, exact, atol=4e-6)
+    without = attend(*operands, bias, dropout=0.4)
+    np.testing.assert_array_equal(without, attend(*operands, bias))
+
+
+def test_dropout_is_active_with_a_key_only():
+    init = jax.nn.initializers.normal(0.5)
+    tokens = jax.random.normal(jax.random.key(1), (2, 9, 12))
+    plain = SelfAttention(12, 3, True, init, "float32")
+    dropping = plain.clone(dropout=0.5)
+    params = drawn.params_for(plain, tokens)
+    expected = plain.apply(params, tokens)
+    np.testing.assert_array_equal(dropping.apply(params, tokens), expected)
+    rngs = {"dropout": jax.random.key(2)}
+    assert np.abs(dropping.apply(params, tokens, rngs=rngs) - expected).max() > 0.1
+
+
+def test_the_projection_out_may_start_otherwise():
+    init = jax.nn.initializers.normal(0.5)
+    zeros = jax.nn.initializers.zeros
+    module = SelfAttention(12, 3, True, init, "float32", proj_init=zeros)
+    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 4, 12)))["params"]
+    assert not np.any(params["proj"]["kernel"]) and np.any(params["qkv"]["kernel"])
