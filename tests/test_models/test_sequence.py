@@ -1,130 +1,134 @@
-"""Recurrent layers: against equations written out in NumPy, and against the original.
-
-The NumPy loop is small and exact in float64; the goldens hold the released key layout
-(gate order, stacking of directions) and the size of the paper's teachers.
-"""
+"""All sequence models by name: against the originals, and on padded clips."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsed.models import sed
-from jaxsed.models.heads import LinearHead
-from jaxsed.models.sequence import SequenceModel
+from jaxsed.errors import InputError
+from jaxsed.models.sequence import KINDS, SequenceModel
 from tests import goldens
-from tests.test_models import drawn, parity
+from tests.test_models import drawn, efficient_sed, teachers
 
-GOLDEN = goldens.load("ATST-F")
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+ATST = goldens.load("ATST-F")
 
 
-def gru_step(hidden, driven, kernel, bias):
-    """PyTorch's documentation of `nn.GRU`, one clip."""
-    recurrent = hidden @ kernel + bias
-    (dr, dz, dn), (rr, rz, rn) = np.split(driven, 3), np.split(recurrent, 3)
-    reset, update = sigmoid(dr + rr), sigmoid(dz + rz)
-    return (1 - update) * np.tanh(dn + reset * rn) + update * hidden
+def test_teachers_head_is_the_original(atst_frame_aligned):
+    tolerance = teachers.TOLERANCE[atst_frame_aligned.dtype.name]
+    goldens.assert_close(ATST, "net_seq250", atst_frame_aligned, tolerance)
+    teachers.assert_close(ATST, "ATST-F_rnn", atst_frame_aligned)
 
 
-def run_direction(frames, params, direction):
-    parts = ("input_kernel", "input_bias", "hidden_kernel", "hidden_bias")
-    w_in, b_in, w_hid, b_hid = (np.asarray(params[name][direction]) for name in parts)
-    order = frames if direction == 0 else frames[::-1]
-    hidden, states = np.zeros(w_hid.shape[0]), []
-    for frame in order:
-        hidden = gru_step(hidden, frame @ w_in + b_in, w_hid, b_hid)
-        states.append(hidden)
-    return np.array(states if direction == 0 else states[::-1])
-
-
-def test_bigru_is_pytorchs_equations():
-    with jax.enable_x64(True):
-        frames = jnp.asarray(np.random.default_rng(1).normal(size=(3, 11, 5)))
-        model = SequenceModel("bigru", width=4, layers=2, dtype="float64")
-        variables = drawn.params_for(model, frames)
-        states = jax.jit(model.apply)(variables, frames)
-        expected = np.asarray(frames)
-        for index in range(2):
-            params = variables["params"][f"layer_{index}"]
-            expected = np.stack(
-                [
-                    np.concatenate(
-                        [run_direction(clip, params, z) for z in (0, 1)], axis=-1
-                    )
-                    for clip in expected
-                ]
-            )
-        np.testing.assert_allclose(states, expected, atol=1e-12)
-
-
-@pytest.mark.parametrize(("kind", "gates"), [("bigru", 3), ("bilstm", 4)])
-def test_parameters_start_uniform_in_the_state_size(kind, gates):
-    model = SequenceModel(kind, width=64, layers=2, dtype="float32")
-    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 3, 10)))["params"]
-    shapes = jax.tree.map(jnp.shape, params["layer_1"])
-    assert shapes == {
-        "input_kernel": (2, 128, gates * 64),
-        "hidden_kernel": (2, 64, gates * 64),
-        "input_bias": (2, gates * 64),
-        "hidden_bias": (2, gates * 64),
-    }
-    for values in jax.tree.leaves(params["layer_0"]):
-        assert np.abs(values).max() <= 64**-0.5 and np.std(values) > 0.05
-    assert ("embedding" in params) == (kind == "bilstm")
-
-
-@pytest.mark.parametrize("kind", ["bigru", "bilstm"])
-def test_both_directions_see_the_whole_clip(kind):
-    model = SequenceModel(kind, width=6, layers=1, dtype="float32")
-    frames = jax.random.normal(jax.random.key(0), (1, 20, 4))
-    params = drawn.params_for(model, frames)
-    changed = frames.at[0, 10].add(1.0)
-    moved = np.abs(model.apply(params, changed) - model.apply(params, frames))[0]
-    assert (moved.max(axis=-1) > 0).all()
-    if kind == "bigru":  # without a dense layer behind it the halves stay apart
-        assert not moved[:10, :6].any() and not moved[11:, 6:].any()
-
-
-def test_bfloat16_keeps_its_state_in_float32():
-    model = SequenceModel("bigru", width=32, layers=1, dtype="bfloat16")
-    full = SequenceModel("bigru", width=32, layers=1, dtype="float32")
-    frames = jax.random.normal(jax.random.key(0), (2, 250, 16))
-    params = drawn.params_for(model, frames)
-    states = model.apply(params, frames)
-    assert states.dtype == jnp.bfloat16
-    np.testing.assert_allclose(
-        states.astype(np.float32), full.apply(params, frames), atol=0.03
+def test_bilstm_is_the_original(atst_frame_aligned):
+    teachers.assert_close(
+        ATST, "ATST-F_bilstm256", atst_frame_aligned, prefix="net_bilstm_"
     )
 
 
-@pytest.fixture(scope="module")
-def teacher():
-    """The paper's teacher: ATST-Frame and a BiGRU of 2 x 2048, on the synthetic mel."""
-    params = parity.released_params("atst_frame", "ATST-F_rnn")
-    model = sed.build("atst_frame", 447, sequence="bigru", sequence_width=2048)
-    return jax.jit(model.apply)({"params": params}, parity.synthetic_mel("ATST-F"))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["attention", "transformer", "mamba"])
+def test_other_kinds_are_the_originals(kind, dtype):
+    golden = goldens.load("sequence")
+    with jax.enable_x64(dtype == "float64"):
+        params = jax.tree.map(
+            lambda x: jnp.asarray(x, dtype), efficient_sed.params(kind)
+        )
+        model = SequenceModel(kind, width=128, layers=2, dtype=dtype)
+        frames = jnp.asarray(efficient_sed.frames(), dtype)
+        sequence = jax.jit(model.apply)({"params": params}, frames)
+        goldens.assert_close(golden, kind, sequence, teachers.TOLERANCE[dtype])
 
 
-def test_teacher_is_the_original(teacher):
-    logits, out = teacher
-    goldens.assert_close(GOLDEN, "net_seq250", out["aligned"], atol=5e-5)
-    goldens.assert_close(GOLDEN, "net_rnn_seq", out["sequence"], atol=5e-5)
-    logits = logits.swapaxes(1, 2)
-    goldens.assert_close(GOLDEN, "net_rnn_logits", logits, atol=5e-5)
-    goldens.assert_close(GOLDEN, "net_rnn_weak", out["clip_logits"], atol=5e-5)
+@pytest.mark.parametrize("kind", KINDS)
+def test_padded_clips_give_what_each_gives_alone(kind):
+    model = SequenceModel(kind, width=32, layers=2, dtype="float32")
+    n_frames = np.array([150, 67, 1])
+    frames = np.random.default_rng(0).normal(size=(3, 150, 24)).astype(np.float32)
+    params = drawn.params_for(model, frames)
+    apply = jax.jit(model.apply)
+    padded = apply(params, frames, n_frames)
+    assert np.isfinite(padded).all()
+    for clip, length in enumerate(n_frames):
+        alone = apply(params, frames[clip : clip + 1, :length])[0]
+        np.testing.assert_allclose(padded[clip, :length], alone, atol=3e-5)
+    unpadded = apply(params, frames)
+    np.testing.assert_allclose(padded[0], unpadded[0], atol=1e-6)
+    if kind != "mamba":  # which is causal
+        assert np.abs(padded[1, :67] - unpadded[1, :67]).max() > 1e-2
 
 
-def test_bilstm_is_the_original(teacher):
-    params = parity.released_params("atst_frame", "ATST-F_bilstm256")
-    model = SequenceModel("bilstm", width=256, layers=2, dtype="float32")
-    sequence = model.apply({"params": params["sequence"]}, teacher[1]["aligned"])
-    head = LinearHead(447)
-    logits = head.apply({"params": params["strong_head"]}, sequence).swapaxes(1, 2)
-    clip = head.apply({"params": params["weak_head"]}, sequence.mean(axis=1))
-    goldens.assert_close(GOLDEN, "net_bilstm_seq", sequence, atol=5e-5)
-    goldens.assert_close(GOLDEN, "net_bilstm_logits", logits, atol=5e-5)
-    goldens.assert_close(GOLDEN, "net_bilstm_weak", clip, atol=5e-5)
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_gets_no_gradient(kind):
+    model = SequenceModel(kind, width=32, layers=2, dtype="float32")
+    frames = np.random.default_rng(0).normal(size=(1, 12, 24)).astype(np.float32)
+    params = drawn.params_for(model, frames)
+
+    def total(frames):
+        return jnp.sum(model.apply(params, frames, jnp.array([7]))[:, :7] ** 2)
+
+    gradient = np.abs(jax.jit(jax.grad(total))(frames))[0]
+    assert np.isfinite(gradient).all() and not gradient[7:].any()
+    assert (gradient[:7].max(axis=-1) > 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_width_of_the_output_and_of_the_first_layer(kind):
+    recurrent = kind in ("bigru", "bilstm")
+    model = SequenceModel(kind, width=32, layers=1, dtype="float32")
+    for features in (32, 20):
+        frames = jnp.zeros((1, 5, features))
+        sequence, variables = jax.eval_shape(
+            model.init_with_output, jax.random.key(0), frames
+        )
+        assert sequence.shape == (1, 5, 64 if recurrent else 32)
+        assert ("embed" in variables["params"]) == (not recurrent and features != 32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_stays_close_to_float32(kind):
+    half, full = (
+        SequenceModel(kind, width=32, layers=1, dtype=dtype)
+        for dtype in ("bfloat16", "float32")
+    )
+    frames = np.random.default_rng(0).normal(size=(2, 250, 16)).astype(np.float32)
+    params = drawn.params_for(half, frames)
+    sequence = jax.jit(half.apply)(params, frames)
+    assert sequence.dtype == jnp.bfloat16
+    exact = np.asarray(jax.jit(full.apply)(params, frames))
+    error = sequence.astype(np.float32) - exact
+    assert np.std(error) < 0.02 * np.std(exact)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_needs_a_key(kind):
+    layers = 2 if kind in ("bigru", "bilstm") else 1  # between them, or inside
+    frames = np.random.default_rng(0).normal(size=(2, 20, 32)).astype(np.float32)
+    model = SequenceModel(kind, 32, layers, "float32")
+    params = drawn.params_for(model, frames)
+    evaluated = jax.jit(model.apply)(params, frames)
+
+    def trained(dropout):
+        model = SequenceModel(kind, 32, layers, "float32", dropout=dropout)
+        return model.apply(params, frames, rngs={"dropout": jax.random.key(1)})
+
+    trained = jax.jit(trained, static_argnums=0)
+    assert np.abs(trained(0.5) - evaluated).max() > 1e-3
+    # Without being asked, only the transformer drops.
+    drops = np.abs(trained(None) - evaluated).max() > 1e-3
+    assert drops == (kind == "transformer")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "gru"}, "bigru"),
+        ({"kind": "attention", "width": 20}, "width is 20; expected a multiple of 8"),
+        ({"kind": "transformer", "heads": 5}, "a multiple of 10, for 5 heads"),
+        ({"kind": "mamba", "heads": 7}, "does not divide into 7 heads"),
+        ({"kind": "mamba", "width": 200}, "Choose a multiple of 32"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, message):
+    model = SequenceModel(**({"width": 32, "layers": 1, "dtype": "float32"} | options))
+    with pytest.raises(InputError, match=message):
+        model.init(jax.random.key(0), jnp.zeros((1, 4, 16)))
