@@ -12,6 +12,7 @@ from jaxsed.models.asit import asit, tiny_asit
 from jaxsed.models.atst_frame import atst_frame, tiny_atst_frame
 from jaxsed.models.beats import beats, tiny_beats
 from jaxsed.models.fpasst import fpasst, tiny_fpasst
+from jaxsed.models.frame_mn import frame_mn06, frame_mn10, tiny_frame_mn
 from jaxsed.models.heads import LinearHead, align, time_mean
 from jaxsed.models.m2d import m2d, tiny_m2d
 from jaxsed.models.sequence import GATES, SequenceModel
@@ -22,11 +23,14 @@ ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
     "fpasst": fpasst,
     "m2d": m2d,
     "asit": asit,
+    "frame_mn06": frame_mn06,
+    "frame_mn10": frame_mn10,
     "tiny_atst_frame": tiny_atst_frame,
     "tiny_beats": tiny_beats,
     "tiny_fpasst": tiny_fpasst,
     "tiny_m2d": tiny_m2d,
     "tiny_asit": tiny_asit,
+    "tiny_frame_mn": tiny_frame_mn,
 }
 SEQUENCES = ("none", *GATES)
 DTYPES = ("float32", "bfloat16", "float64")

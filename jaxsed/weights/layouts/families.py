@@ -7,7 +7,7 @@ of the files released with PretrainedSED (`models/prediction_wrapper.py`). NumPy
 from collections.abc import Iterable
 
 from jaxsed.errors import InputError
-from jaxsed.weights.layouts import asit, atst_frame, beats, fpasst, m2d
+from jaxsed.weights.layouts import asit, atst_frame, beats, fpasst, frame_mn, m2d
 from jaxsed.weights.layouts.heads import (
     EMBEDDING_AFTER_LSTM,
     RECURRENT_LAYER,
@@ -23,6 +23,8 @@ FAMILIES: dict[str, Family] = {
     "fpasst": fpasst.FAMILY,
     "m2d": m2d.FAMILY,
     "asit": asit.FAMILY,
+    "frame_mn06": frame_mn.FAMILY,
+    "frame_mn10": frame_mn.FAMILY,
 }
 
 
