@@ -13,6 +13,8 @@ def params_for(module, *inputs):
         values = rng.normal(size=leaf.shape)
         if path[-1].key == "scale":
             values = 1 + 0.1 * values
+        elif path[-1].key == "var":
+            values = 0.5 + np.abs(values)
         elif len(leaf.shape) > 1:
             values = values / np.sqrt(np.prod(leaf.shape[:-1]))
         else:
