@@ -57,5 +57,5 @@ def test_float32_is_as_good_as_the_originals_float32():
 
 def test_silence_is_the_lowest_value():
     lowest = (-50 + 79.6482) / (50.6842 + 79.6482) * 2 - 1
-    mel = AtstFrame()(jnp.zeros((1, 16_000)))
+    mel = AtstFrame()(jnp.zeros((1, 2000)))
     np.testing.assert_allclose(mel, lowest, rtol=1e-6)

@@ -59,6 +59,6 @@ def test_float32_is_as_good_as_the_originals_float32(preset):
     [(Beats, 15.41663, 6.55582), (Asit, -4.2677393, 4.5689974)],
 )
 def test_silence_is_the_lowest_value(preset, mean, deviation):
-    mel = preset()(jnp.zeros((1, 16_000)))
+    mel = preset()(jnp.zeros((1, 2000)))
     lowest = (np.log(2.0**-23) - mean) / (2 * deviation)
     np.testing.assert_allclose(mel, lowest, rtol=1e-6)

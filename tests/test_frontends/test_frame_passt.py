@@ -67,5 +67,5 @@ def test_training_varies_the_range_of_the_filters():
 
 
 def test_silence_is_the_lowest_value():
-    mel = FPasst()(jnp.zeros((1, 16_000)))
+    mel = FPasst()(jnp.zeros((1, 2000)))
     np.testing.assert_allclose(mel, (np.log(1e-7) + 4.5) / 5, rtol=1e-6)

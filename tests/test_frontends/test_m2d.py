@@ -18,5 +18,5 @@ def test_float32_is_as_good_as_the_originals_float32():
 
 
 def test_silence_is_the_lowest_value():
-    mel = M2d()(jnp.zeros((1, 16_000)))
+    mel = M2d()(jnp.zeros((1, 2000)))
     np.testing.assert_allclose(mel, (np.log(2.0**-23) + 7.1) / 4.2, rtol=1e-6)

@@ -11,11 +11,12 @@ from tests.test_frontends.golden_mel import clips
 
 
 def test_bfloat16_waves_are_not_transformed_in_bfloat16():
-    wave = jnp.asarray(clips()[:, :3200]).astype(jnp.bfloat16)
+    wave = jnp.asarray(clips()[:, 48_000:49_000]).astype(jnp.bfloat16)
     for preset in PRESETS.values():
-        mel = preset(wave)
-        assert mel.dtype == jnp.float32
-        np.testing.assert_array_equal(mel, preset(wave.astype(jnp.float32)))
+        hear = jax.jit(lambda x, hear=preset: (hear(x), hear(x.astype(jnp.float32))))
+        as_is, widened = hear(wave)
+        assert as_is.dtype == jnp.float32
+        np.testing.assert_array_equal(as_is, widened)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -27,12 +28,18 @@ def test_a_clip_does_not_depend_on_its_mates(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("level", [0.0, 1e-30, 1.0])
-def test_constant_input_stays_finite(name, level):
-    wave = jnp.full((2, 8000), level, jnp.float32)
-    heard = jax.jit(jax.value_and_grad(lambda x: PRESETS[name](x).mean()))
-    mel, gradient = heard(wave)
-    assert np.isfinite(mel) and np.isfinite(gradient).all()
+def test_silence_direct_current_and_full_scale_stay_finite(name):
+    preset, lengths = PRESETS[name], jnp.array([0, 1, 350, 2000])
+
+    def loudness(wave):
+        return preset(wave).mean() + preset(wave, lengths).mean()
+
+    heard = jax.jit(jax.value_and_grad(loudness))
+    full_scale = np.sign(np.sin(np.arange(2000)))
+    for level in (0.0, 1e-30, 1.0, -1.0, full_scale):
+        wave = np.broadcast_to(np.float32(level), (4, 2000))
+        mel, gradient = heard(wave)
+        assert np.isfinite(mel) and np.isfinite(gradient).all()
 
 
 # Mel frames of a clip: centred on multiples of the hop, one sample lost to
@@ -121,7 +128,7 @@ def padded_and_alone(preset, lengths, dtype):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_padded_clips_are_heard_as_if_alone(name):
-    lengths = np.array([1, 2, 399, 400, 640, 8000, 159_999, 160_000], np.int32)
+    lengths = np.array([1, 399, 400, 640, 8000, 159_999, 160_000], np.int32)
     with jax.enable_x64(True):
         for padded, alone in padded_and_alone(PRESETS[name], lengths, np.float64):
             np.testing.assert_allclose(padded, alone, atol=1e-9, rtol=0)
@@ -130,7 +137,7 @@ def test_padded_clips_are_heard_as_if_alone(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_padded_clips_are_heard_as_if_alone_in_float32(name):
     # The same sums in another order: rounding noise, seen through a logarithm.
-    lengths = np.array([1, 399, 640, 8000, 16_000], np.int32)
+    lengths = np.array([150, 399, 8000], np.int32)
     for padded, alone in padded_and_alone(PRESETS[name], lengths, np.float32):
         assert np.sqrt(np.mean((padded - alone) ** 2)) < 2e-6
         np.testing.assert_allclose(padded, alone, atol=1e-4, rtol=0)
@@ -176,9 +183,9 @@ def test_bank_of_a_training_step(name):
     assert bank.shape == preset.bank().shape and bank.dtype == jnp.float32
     varied = np.abs(bank - preset.bank()).max() > 0
     assert varied == (name in ("fpasst", "frame_mn"))
-    mel = preset(wave, bank=bank)
+    mel, plain = jax.jit(lambda x: (preset(x, bank=bank), preset(x)))(wave)
     assert np.isfinite(mel).all()
-    assert bool(np.abs(mel - preset(wave)).max() > 0) == varied
+    assert bool(np.abs(mel - plain).max() > 0) == varied
 
 
 @pytest.mark.parametrize("shape", [(2, 0), (160,)])
