@@ -12,6 +12,7 @@ from jaxsed.data import prepare_command
 from jaxsed.errors import InputError
 from jaxsed.evaluation import evaluate_command
 from jaxsed.inference import detect_command
+from jaxsed.weights import weights_command
 
 # Each module offers `configure(parser)` and `run(args) -> exit status`, and imports
 # whatever is slow to import inside `run`, so that `jaxsed --help` is immediate.
@@ -19,6 +20,7 @@ COMMANDS = {
     "detect": detect_command,
     "prepare": prepare_command,
     "evaluate": evaluate_command,
+    "weights": weights_command,
 }
 
 

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     | TRAINABLE
     | {"data", "evaluation", "frontends", "inference", "models", "training", "weights"},
     "main": {"errors", "stages"},
-    "cli": {"errors", "data", "evaluation", "inference"},
+    "cli": {"errors", "data", "evaluation", "inference", "weights"},
     "__init__": {"inference"},
 }
 WITHOUT_JAX = {"errors", "audio", "labels", "data", "evaluation", "cli"}

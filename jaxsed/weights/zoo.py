@@ -1,0 +1,208 @@
+"""Released checkpoints by name: known, found on this machine, or fetched.
+
+A file is looked for in the offline directory, then in the cache, and downloaded into the
+cache if it is in neither. Beside each file in the cache, `FILE.sha256` holds its checksum
+(as `sha256sum -c` reads it), which every later use of the file is checked against.
+"""
+
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+from jaxsed.errors import InputError, check_known
+from jaxsed.weights import download
+from jaxsed.weights.zoo_entries import ENTRIES, Entry
+
+# `os.pathsep` between several folders.
+OFFLINE_VARIABLE = "JAXSED_WEIGHTS_DIR"
+CACHE_VARIABLE = "JAXSED_CACHE"
+
+
+def find(name: str) -> Entry:
+    """Returns the entry of a name, whatever its case, with or without `.pt`.
+
+    Raises:
+      InputError: No checkpoint has that name; the nearest one is suggested.
+    """
+    wanted = name.strip().lower()
+    for entry in ENTRIES:
+        names = {entry.name, entry.file, Path(entry.file).stem, *entry.aliases}
+        if wanted in {known.lower() for known in names}:
+            return entry
+    check_known("checkpoint", name, [entry.name for entry in ENTRIES])
+    raise AssertionError("a known name is found above")
+
+
+def cache_folder() -> Path:
+    """Where fetched checkpoints go: `$JAXSED_CACHE/weights`, or the system's place."""
+    if root := os.environ.get(CACHE_VARIABLE):
+        return Path(root).expanduser() / "weights"
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "jaxsed" / "weights"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "jaxsed" / "weights"
+    system = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(system) / "jaxsed" / "weights"
+
+
+def local_path(entry: Entry, offline_dir: Path | str | None = None) -> Path | None:
+    """Returns where a checkpoint is on this machine, None if it has to be fetched.
+
+    Args:
+      entry: Of `find`.
+      offline_dir: Folder to look in first; None for those of `$JAXSED_WEIGHTS_DIR`.
+
+    Raises:
+      InputError: `offline_dir` is not a folder.
+    """
+    folders = [*_offline_folders(offline_dir), cache_folder()]
+    paths = (folder / entry.file for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def fetch(
+    entry: Entry, offline_dir: Path | str | None = None, progress: bool = True
+) -> Path:
+    """Returns a checkpoint's path, downloading it if it is not here, checked either way.
+
+    Args:
+      entry: Of `find`.
+      offline_dir: See `local_path`.
+      progress: Whether to draw a bar, if the terminal can show one.
+
+    Raises:
+      InputError: The file that is here is not the one that it should be, or none could
+        be downloaded; then the message says what to download by hand and where to put it.
+    """
+    path = local_path(entry, offline_dir)
+    if path is None:
+        target = cache_folder() / entry.file
+        try:
+            path = _download(entry, target, progress)
+        except InputError as error:
+            raise InputError(
+                f"{entry.name}: {error}. {_by_hand(entry, target)}"
+            ) from error
+    _check(entry, path)
+    return path
+
+
+def _download(entry: Entry, target: Path, progress: bool) -> Path:
+    if not entry.urls:
+        raise InputError("it cannot be downloaded automatically")
+    if entry.member is None:
+        wanted = download.Wanted(
+            entry.urls, target, entry.size_bytes, entry.sha256, _check_readable
+        )
+        return download.download(wanted, progress)
+    archive = target.with_name(target.name + ".zip")
+    wanted = download.Wanted(
+        entry.urls, archive, check=lambda path: _member(path, entry.member)
+    )
+    download.download(wanted, progress)
+    _unpack(archive, entry.member, target)
+    archive.unlink(missing_ok=True)
+    return target
+
+
+def _unpack(archive: Path, ending: str, target: Path) -> None:
+    # A name of its own for each process: two may unpack the same archive.
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        name = _member(archive, ending)
+        with (
+            zipfile.ZipFile(archive) as opened,
+            opened.open(name) as source,
+            open(partial, "wb") as copy,
+        ):
+            shutil.copyfileobj(source, copy)
+        _check_readable(partial)
+        os.replace(partial, target)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        if not target.is_file():  # else another process has done all of this
+            raise InputError(f"{archive} cannot be unpacked: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _member(archive: Path, ending: str) -> str:
+    """Name of the one entry of a zip archive that ends in `ending`."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = [name for name in opened.namelist() if name.endswith(ending)]
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise InputError(f"{archive}: not a zip archive ({error})") from None
+    if len(names) != 1:
+        raise InputError(
+            f"{archive}: {len(names)} of its files end in {ending}, not one"
+        )
+    return names[0]
+
+
+def _check_readable(path: Path) -> None:
+    from jaxsed.weights import torch_file
+
+    torch_file.read(path)
+
+
+def _check(entry: Entry, path: Path) -> None:
+    """Compares a file with what is known of it, or records its checksum."""
+    size_bytes = path.stat().st_size
+    is_ours = path.parent == cache_folder()
+    remedy = f"delete {path} and fetch it again" if is_ours else f"replace {path}"
+    if entry.size_bytes is not None and size_bytes != entry.size_bytes:
+        raise InputError(
+            f"{entry.name}: {path} has {size_bytes:,} bytes where the released file has "
+            f"{entry.size_bytes:,}; {remedy}"
+        )
+    sha256 = download.file_sha256(path)
+    if entry.sha256 and not sha256.startswith(entry.sha256):
+        raise InputError(
+            f"{entry.name}: {path} has the sha256 {sha256[:16]}... where the released "
+            f"file has {entry.sha256[:16]}...; {remedy}"
+        )
+    record = cache_folder() / f"{entry.file}.sha256"
+    recorded = _recorded(record)
+    if recorded is None:
+        _check_readable(path)
+        if is_ours:
+            _write_record(record, sha256, entry.file)
+    elif recorded != sha256:
+        raise InputError(
+            f"{entry.name}: {path} is not the file that was fetched first (sha256 in "
+            f"{record}); {remedy}, or delete the record if you trust this one"
+        )
+
+
+def _recorded(record: Path) -> str | None:
+    try:
+        return record.read_text(encoding="utf-8").split()[0]
+    except (OSError, IndexError, UnicodeDecodeError):
+        return None
+
+
+def _write_record(record: Path, sha256: str, file: str) -> None:
+    partial = record.with_name(f"{record.name}.{os.getpid()}.part")
+    partial.write_text(f"{sha256}  {file}\n", encoding="utf-8")
+    os.replace(partial, record)
+
+
+def _offline_folders(offline_dir: Path | str | None) -> list[Path]:
+    if offline_dir is not None:
+        if not Path(offline_dir).is_dir():
+            raise InputError(f"--offline-dir={offline_dir} is not a folder")
+        return [Path(offline_dir)]
+    listed = os.environ.get(OFFLINE_VARIABLE, "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in listed if folder]
+
+
+def _by_hand(entry: Entry, target: Path) -> str:
+    """Says what to download with a browser and where to put it."""
+    sources = " or ".join((*entry.urls[:1], *entry.pages))
+    inside = f", unpack the {entry.member} file in it" if entry.member else ""
+    return (
+        f"By hand: download {sources}{inside} and save it as {target} "
+        f"(or as {entry.file} in a folder that ${OFFLINE_VARIABLE} names)"
+    )
