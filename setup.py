@@ -54,7 +54,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["jaxsed", "jaxsed.*"]),
+    packages=find_packages(include=["jaxsed", "jaxsed.*", "convert"]),
     include_package_data=True,
     package_data={"jaxsed": ["labels/*.json", "labels/*.csv", "data/recordings/*"]},
     install_requires=REQUIREMENTS,

@@ -12,7 +12,7 @@ from jaxsed.data import prepare_command
 from jaxsed.errors import InputError
 from jaxsed.evaluation import evaluate_command
 from jaxsed.inference import detect_command
-from jaxsed.weights import weights_command
+from jaxsed.weights import convert_command, weights_command
 
 # Each module offers `configure(parser)` and `run(args) -> exit status`, and imports
 # whatever is slow to import inside `run`, so that `jaxsed --help` is immediate.
@@ -20,6 +20,7 @@ COMMANDS = {
     "detect": detect_command,
     "prepare": prepare_command,
     "evaluate": evaluate_command,
+    "convert": convert_command,
     "weights": weights_command,
 }
 

@@ -187,6 +187,12 @@ def check_shapes(
         InputError: Naming keys, shapes found and shapes expected.
     """
     n_slots = Counter(rule.path for rule in rules)
+    homeless = [rule.key for rule in rules if rule.path not in shapes]
+    if homeless:
+        raise InputError(
+            f"{len(homeless)} tensors have no place in this architecture: "
+            f"{enumerated(homeless)}"
+        )
     wrong = []
     for rule in rules:
         # An array without memory, so that the tables of rules need not speak of shapes.

@@ -17,6 +17,7 @@ POSITIONS_AFTER_CLS = Transform(
     "positions after CLS",
     lambda x: x[0, 1:],
     lambda x: np.pad(x, ((1, 0), (0, 0)))[None],
+    rest=np.s_[:, :1],
 )
 
 FAMILY = Family(

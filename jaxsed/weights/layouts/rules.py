@@ -4,7 +4,8 @@ Rules are written once and read in both directions. NumPy only.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,14 @@ class Transform:
         name: For messages and tables.
         forward: From the checkpoint's layout to ours.
         backward: From ours to the checkpoint's.
+        rest: Index of what `forward` leaves out and `backward` makes zero; None if that
+            is nothing. It is kept beside a converted model, for the way back.
     """
 
     name: str
     forward: Callable[[np.ndarray], np.ndarray]
     backward: Callable[[np.ndarray], np.ndarray]
+    rest: tuple | None = None
 
 
 def transposing(name: str, *axes: int) -> Transform:
@@ -129,3 +133,35 @@ class Family:
     block: tuple[Rule, ...]
     depth: int = 12
     dropped: tuple[Dropped, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class External:
+    """Checkpoints that an encoder's own authors published, by what differs from ours.
+
+    Attributes:
+        encoder: The encoder that is started from them.
+        name: What to call them.
+        licence: Of the weights.
+        dropped: Known keys that are not used, below the encoder's prefix or beside it.
+        keys: Keys below the prefix that tell them; None for those of the released
+            layout below its own prefix.
+        fine_tuned: Pattern of a key that only files have which were fine-tuned on
+            AudioSet's clip labels; others are of stage "ssl".
+        lacks: Pattern of keys below the released prefix that these files never have, and
+            that are drawn.
+        adapt: From arrays by key below the prefix, and the whole content of the file,
+            to arrays as in the released layout below its prefix (heads by their full
+            keys), and notes on that; None where they are the same.
+    """
+
+    encoder: str
+    name: str
+    licence: str
+    dropped: tuple[Dropped, ...] = ()
+    keys: tuple[str, ...] | None = None
+    fine_tuned: str | None = None
+    lacks: str | None = None
+    adapt: Callable[[Mapping[str, np.ndarray], Any], tuple[dict, list[str]]] | None = (
+        None
+    )

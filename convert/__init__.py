@@ -1,0 +1,1 @@
+"""`python -m convert`: PyTorch checkpoints to jaxsed models, and back."""

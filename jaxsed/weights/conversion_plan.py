@@ -1,0 +1,220 @@
+"""What is to become of each tensor of a checkpoint, before anything is computed."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxsed.errors import InputError
+from jaxsed.labels import vocab
+from jaxsed.labels.vocab import Vocabulary
+from jaxsed.weights import architecture, fresh, mapping, tensors_file
+from jaxsed.weights.layouts.families import rules_for
+from jaxsed.weights.layouts.rules import Rule
+from jaxsed.weights.recognise import recognise
+from jaxsed.weights.released_layout import Recognised
+
+STRONG, WEAK = HEADS = ("strong_head", "weak_head")
+DEFAULT_VOCABULARY = "audioset_strong_447"
+VOCABULARY_OF_COUNT = {447: "audioset_strong_447", 527: "audioset_527"}
+SEQUENCE_OF_GATES = {3: "bigru", 4: "bilstm"}
+FLOATS = ("float64", "float32", "float16", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A conversion thought through.
+
+    Attributes:
+        found: What the file is.
+        stage: "ssl", "weak" or "strong".
+        vocabulary: Classes of the heads.
+        architecture: As `architecture.describe`.
+        rules: Those that apply.
+        used: Arrays by the rules' keys.
+        unused: Arrays by key that have a place in the released layout and none in ours.
+        dropped: Reason by key, of all that is not used.
+        spelled: By the rules' keys, the file's other spelling.
+        types: By the rules' keys, the file's type where it is not float32 and nothing is
+            lost by float32.
+        notes: For the person who converts.
+    """
+
+    found: Recognised
+    stage: str
+    vocabulary: Vocabulary
+    architecture: dict[str, Any]
+    rules: Sequence[Rule]
+    used: dict[str, np.ndarray]
+    unused: dict[str, np.ndarray]
+    dropped: dict[str, str]
+    spelled: dict[str, str]
+    types: dict[str, str]
+    notes: list[str]
+
+
+def plan(
+    content: Any,
+    model: str | None,
+    stage: str | None,
+    vocabulary: Vocabulary | None,
+) -> Plan:
+    """Thinks a conversion through; arguments as of `convert.convert_file`.
+
+    Args:
+        content: Of `torch_file.read`.
+        model: Name of the encoder, or None.
+        stage: Stage, or None.
+        vocabulary: Class list, or None.
+
+    Raises:
+        InputError: The file is none that can be converted, or lacks keys.
+    """
+    found = recognise(content, model)
+    arrays, notes = dict(found.arrays), list(found.notes)
+    dropped, unused = dict(found.dropped), {}
+
+    def drop(key, reason):
+        dropped[key] = reason
+        unused[key] = arrays.pop(key)
+        if not tensors_file.is_storable(unused[key].dtype):
+            notes.append(f"{key}, {unused[key].dtype}, cannot be kept for the way back")
+            del unused[key]
+
+    for key in found.arrays:
+        reason = mapping.reason_to_drop(found.encoder, key)
+        if reason is not None:
+            drop(key, reason)
+    stage = stage or found.stage or _stage(arrays)
+    vocabulary = vocabulary or _vocabulary(arrays)
+    for head in HEADS:
+        n_classes = _n_classes(arrays, head)
+        if n_classes not in (None, len(vocabulary)):
+            reason = f"{n_classes} classes; {vocabulary.name} has {len(vocabulary)}"
+            for key in [key for key in arrays if key.startswith(f"{head}.")]:
+                drop(key, reason)
+    if vocabulary.name == "audioset_527" and found.arrays.keys() & _weights(HEADS):
+        notes.append("the 527 classes are taken to be in the order of AudioSet's list")
+
+    rules = [r for r in rules_for(found.encoder, arrays) if r.key not in found.lacks]
+    spelled = mapping.spelled(found.encoder, rules, arrays)
+    used = {key: arrays[spelling] for key, spelling in spelled.items()}
+    for rule in rules:
+        if rule.transform.rest is not None and used[rule.key].ndim > 1:
+            unused[rule.key] = used[rule.key][rule.transform.rest]
+    return Plan(
+        found=found,
+        stage=stage,
+        vocabulary=vocabulary,
+        architecture=architecture.describe(found.encoder, **_sequence(used)),
+        rules=rules,
+        used=used,
+        unused=unused,
+        dropped=dropped,
+        spelled={key: name for key, name in spelled.items() if key != name},
+        types=_types(used, notes),
+        notes=notes,
+    )
+
+
+def parameters(
+    plan: Plan, shapes: Mapping[str, tuple[int, ...]], seed: int
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Maps what the file has and makes what it lacks.
+
+    Args:
+        plan: The conversion.
+        shapes: Of all parameters by path.
+        seed: Of what is drawn.
+
+    Returns:
+        Parameters by path, those of the file still to be made; and by path how the
+        others were made.
+
+    Raises:
+        InputError: A shape is wrong, or something is missing that cannot be drawn.
+    """
+    mapping.check_shapes(plan.rules, plan.used, shapes)
+    leaves: dict[str, Any] = mapping.mapped(plan.rules, plan.used, shapes)
+    made = {}
+    for path in [path for path in shapes if path not in leaves]:
+        head, _, name = path.partition("/")
+        other = f"{WEAK if head == STRONG else STRONG}/{name}"
+        if head in HEADS and other in leaves and other not in made:
+            # As in step 2 of the training: both heads are linear, and one is applied to
+            # the mean over time of what the other is applied to.
+            leaves[path] = leaves[other]
+            made[path] = f"copy of {other}"
+        elif fresh.can_draw(path, shapes):
+            leaves[path] = fresh.drawn(path, shapes, seed)
+            made[path] = f"drawn with seed {seed}"
+        else:
+            raise InputError(f"it holds nothing for the parameter {path}")
+    return leaves, made
+
+
+def _weights(heads) -> set[str]:
+    return {f"{head}.weight" for head in heads}
+
+
+def _stage(arrays) -> str:
+    if _weights([STRONG]) & arrays.keys():
+        return "strong"
+    return "weak" if _weights([WEAK]) & arrays.keys() else "ssl"
+
+
+def _vocabulary(arrays) -> Vocabulary:
+    for head in HEADS:
+        name = VOCABULARY_OF_COUNT.get(_n_classes(arrays, head))
+        if name is not None:
+            return vocab.load(name)
+    return vocab.load(DEFAULT_VOCABULARY)
+
+
+def _n_classes(arrays, head) -> int | None:
+    for name in ("weight", "bias"):
+        array = arrays.get(f"{head}.{name}")
+        if array is not None:
+            return len(array) if array.ndim else 0
+    return None
+
+
+def _sequence(used) -> dict[str, Any]:
+    """Kind, width and layers of the sequence model, from the shapes of its weights."""
+    hidden = "seq_model.rnn.weight_hh_l"
+    first = used.get(f"{hidden}0")
+    if first is None:
+        return {}
+    gates, width = (*first.shape, 0, 0)[:2]
+    kind = SEQUENCE_OF_GATES.get(gates // width if width else 0)
+    if first.ndim != 2 or kind is None or gates % width:
+        raise InputError(
+            f"{hidden}0 is {list(first.shape)}: neither [3 width, width] of a GRU nor "
+            "[4 width, width] of an LSTM"
+        )
+    layers = sum(key.removeprefix(hidden).isdigit() for key in used)
+    return {"sequence": kind, "sequence_width": width, "sequence_layers": layers}
+
+
+def _types(used, notes) -> dict[str, str]:
+    """Types other than float32, where float32 can stand for them; notes what it loses."""
+    types, lost = {}, []
+    for key, array in used.items():
+        name = array.dtype.name
+        if name not in FLOATS:
+            raise InputError(f"{key} is {name}; weights are {', '.join(FLOATS)}")
+        if name == "float64":
+            with np.errstate(over="ignore"):
+                exact = np.array_equal(array.astype(np.float32), array, equal_nan=True)
+            if not exact:
+                lost.append(key)
+                continue
+        if name != "float32":
+            types[key] = name
+    if types:
+        names = ", ".join(sorted(set(types.values())))
+        notes.append(f"{len(types)} tensors are {names} and become float32, exactly")
+    if lost:
+        notes.append(f"{len(lost)} tensors are float64 and are rounded to float32")
+    return types

@@ -1,0 +1,120 @@
+"""Writes a model as a PyTorch checkpoint in the released key layout, without PyTorch."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from jaxsed.errors import InputError
+from jaxsed.weights import files, mapping, torch_file_writer
+from jaxsed.weights.conversion_plan import FLOATS, HEADS
+from jaxsed.weights.layouts.defaults import defaults
+from jaxsed.weights.layouts.families import rules_for
+from jaxsed.weights.released_layout import RELEASED
+
+
+@dataclasses.dataclass(frozen=True)
+class BackReport:
+    """What was written.
+
+    Attributes:
+        folder: The model folder.
+        out: The file.
+        encoder: Name of the encoder.
+        n_tensors: Number of tensors in the file.
+        filled: What they are by key, of tensors that the model does not have.
+        left_out: Heads that the model's own source did not have either.
+        seconds: How long it took.
+    """
+
+    folder: Path
+    out: Path
+    encoder: str
+    n_tensors: int
+    filled: dict[str, str]
+    left_out: tuple[str, ...]
+    seconds: float
+
+
+def convert_back(
+    folder: Path | str, out: Path | str, *, force: bool = False
+) -> BackReport:
+    """Writes a model in the layout that PretrainedSED's loader reads.
+
+    A converted model comes back bit by bit, with the tensors that jaxsed has no use for;
+    heads that its source lacked are left out. A model trained here gets what the loader
+    wants besides: zeros, or what the front-end computes.
+
+    Args:
+        folder: Of the model.
+        out: The file, complete or not there at all.
+        force: Whether a file that is at `out` may be replaced.
+
+    Raises:
+        InputError: No model at `folder`, no released layout for its encoder, or `out` is
+            taken or cannot be written.
+    """
+    started = time.perf_counter()
+    folder, out = Path(folder), Path(out)
+    if out.is_dir() or (out.exists() and not force):
+        what = "a folder" if out.is_dir() else "there already; --force replaces it"
+        raise InputError(f"{out}: is {what}")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: there is no folder {out.parent}")
+    params, description = files.load_model(folder)
+    unused = files.read_unused(folder, description)
+    source = description["provenance"]
+    source = source if isinstance(source, Mapping) and "origin" in source else {}
+    try:
+        absent = [head for head in HEADS if f"{head}/kernel" in source.get("fresh", {})]
+        kept = {name: tree for name, tree in params.items() if name not in absent}
+        released = _with_rest(description["encoder"], kept, unused)
+        filled = {}
+        if source.get("origin") != RELEASED:
+            for key, (array, why) in defaults(description["encoder"], released).items():
+                released[key], filled[key] = array, why
+        released = _as_spelled(released, source)
+    except (TypeError, AttributeError, ValueError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise InputError(f"{folder}: {error}") from error
+        raise InputError(
+            f"{folder / files.DESCRIPTION_FILE}: its provenance is damaged ({error})"
+        ) from error
+    torch_file_writer.write(out, released)
+    return BackReport(
+        folder=folder,
+        out=out,
+        encoder=description["encoder"],
+        n_tensors=len(released),
+        filled=filled,
+        left_out=tuple(head for head in absent if f"{head}.weight" not in released),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _with_rest(encoder: str, params, unused) -> dict[str, np.ndarray]:
+    released = mapping.to_released(encoder, params)
+    rests = {
+        rule.key: rule.transform.rest
+        for rule in rules_for(encoder, mapping.flattened(params))
+    }
+    for key, array in unused.items():
+        if key in released:
+            whole = np.array(released[key])
+            whole[rests[key]] = array
+            array = whole
+        released[key] = array
+    return released
+
+
+def _as_spelled(released, source: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    for key, name in source.get("types", {}).items():
+        if name not in FLOATS:
+            raise ValueError(f"type {name!r}")
+        released[key] = released[key].astype(getattr(ml_dtypes, name, None) or name)
+    spelled = source.get("spelled", {})
+    return {str(spelled.get(key, key)): array for key, array in released.items()}

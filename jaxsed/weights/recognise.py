@@ -1,0 +1,183 @@
+"""Finds out what a checkpoint is: which encoder's, behind which prefix, in which container.
+
+A file's arrays are listed by their path through its containers, so that
+`{"state_dict": {"model.teacher.encoder.norm.weight": ...}}` and
+`{"teacher": {"module.backbone.norm.weight": ...}}` are cases of one question: behind
+which prefix do the keys lie that an encoder's layout names?
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxsed.errors import InputError, check_known
+from jaxsed.weights import foreign_models
+from jaxsed.weights.layouts import external_deit
+from jaxsed.weights.layouts.families import FAMILIES, rules_for
+from jaxsed.weights.mapping import enumerated
+from jaxsed.weights.released_layout import (
+    EXTERNALS,
+    Recognised,
+    in_released_layout,
+    released_prefix,
+)
+from jaxsed.weights.torch_content import Placeholder, flatten
+
+# What tells layouts apart whose keys are alike: shapes, None for any size.
+MARKS: dict[str, dict[str, tuple[int | None, ...]]] = {
+    "atst_frame": {"patch_embed.patch_embed.weight": (None, 256)},
+    "beats": {"patch_embedding.weight": (None, 1, 16, 16)},
+    "fpasst": {"time_new_pos_embed": (1, None, 1, 250)},
+    "m2d": {"pos_embed": (1, 311, None), "patch_embed.proj.weight": (None, 1, 16, 16)},
+    "asit": {"pos_embed": (1, 297, None), "patch_embed.proj.weight": (None, 1, 16, 16)},
+    "frame_mn06": {"16.0.weight": (None, 96, 1, 1)},
+    "frame_mn10": {"16.0.weight": (None, 160, 1, 1)},
+    external_deit.EXTERNAL.name: {
+        "pos_embed": (1, 578, None),
+        "patch_embed.proj.weight": (None, 3, 16, 16),
+        "dist_token": (1, 1, None),
+    },
+}
+MIN_FOUND = 0.5  # of a layout's keys, to be called a damaged file of that layout
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """An encoder's keys behind one prefix; `layout` is a key of `_layouts()`."""
+
+    layout: str
+    encoder: str
+    prefix: str
+    found: float
+    contradiction: str | None
+
+    @property
+    def rank(self):
+        steps = self.prefix.split(".")
+        averaged = any(step in ("teacher", "ema", "model_ema") for step in steps)
+        return self.contradiction is None, self.found, "student" not in steps, averaged
+
+    @property
+    def name(self):
+        return self.encoder if self.layout in FAMILIES else self.layout
+
+
+def recognise(content: Any, encoder: str | None = None) -> Recognised:
+    """Recognises a checkpoint by its keys and a few shapes.
+
+    Args:
+        content: Of `torch_file.read`.
+        encoder: What it is said to be; None to find out.
+
+    Returns:
+        What it is. That keys are complete and shapes right is not checked.
+
+    Raises:
+        InputError: It is none of the checkpoints known, or another than `encoder`; the
+            message says what it seems to be instead.
+    """
+    if encoder is not None:
+        check_known("model", encoder, FAMILIES)
+    if isinstance(content, Placeholder):
+        raise InputError(
+            f"holds a whole object of the class {content.qualified_name}, not its "
+            "weights; in PyTorch, save MODEL.state_dict()"
+        )
+    flat = flatten(content)
+    if not flat:
+        raise InputError("holds no tensors; give the file with the model's weights")
+    candidates = sorted(_candidates(flat), key=lambda one: one.rank, reverse=True)
+    best = candidates[0] if candidates else None
+    if best is None or best.found < MIN_FOUND or best.contradiction:
+        best = _insist(candidates, encoder, flat)
+    seems = foreign_models.seems_to_be(flat)
+    if best.layout == "beats" and seems and "BEATs" in seems:
+        raise InputError(f"this looks like {seems}")
+    if encoder is not None and best.encoder != encoder:
+        raise InputError(
+            f"this looks like a {best.name} checkpoint, not {encoder}; leave out "
+            f"--model or give --model {best.encoder}"
+        )
+    return in_released_layout(best.layout, best.prefix, flat, content)
+
+
+def _insist(candidates, encoder, flat) -> _Candidate:
+    """Takes the encoder's word for what nothing else tells, or gives up."""
+    for candidate in candidates:
+        if candidate.encoder == encoder and candidate.found >= MIN_FOUND:
+            return dataclasses.replace(candidate, contradiction=None)
+    seems = foreign_models.seems_to_be(flat)
+    near = candidates[0] if candidates and candidates[0].found > 0.9 else None
+    if near and (seems is None or "timm" in seems):
+        raise InputError(
+            f"this has the keys of a {near.name} checkpoint, but {near.contradiction}; "
+            "it is of another size or kind and cannot be converted"
+        )
+    if seems:
+        raise InputError(
+            f"this looks like {seems}; convertible are checkpoints of "
+            f"{', '.join(FAMILIES)}"
+        )
+    raise InputError(
+        f"none of the checkpoints known ({', '.join(FAMILIES)}): its {len(flat)} tensors "
+        f"are {enumerated(list(flat))}"
+    )
+
+
+def _layouts() -> dict[str, tuple[str, dict[str, str]]]:
+    """By name: encoder, and its keys below the prefix by each of their spellings."""
+    layouts = {}
+    for encoder in FAMILIES:
+        prefix = released_prefix(encoder)
+        keys = {
+            spelling.removeprefix(prefix): rule.key
+            for rule in rules_for(encoder, ())
+            for spelling in (rule.key, *rule.aliases)
+        }
+        layouts[encoder] = encoder, keys
+    for name, external in EXTERNALS.items():
+        if external.keys is not None:
+            layouts[name] = external.encoder, {key: key for key in external.keys}
+    return layouts
+
+
+def _candidates(flat: Mapping[str, np.ndarray]) -> Iterator[_Candidate]:
+    layouts = _layouts()
+    places: dict[str, list[str]] = {}  # key below a prefix -> layouts that have it
+    for layout, (_, keys) in layouts.items():
+        for key in keys:
+            places.setdefault(key, []).append(layout)
+    found: dict[tuple[str, str], set[str]] = {}
+    for path in flat:
+        steps = path.split(".")
+        for start in range(len(steps)):
+            key = ".".join(steps[start:])
+            prefix = path[: len(path) - len(key)]
+            for layout in places.get(key, ()):
+                found.setdefault((layout, prefix), set()).add(layouts[layout][1][key])
+    for (layout, prefix), names in found.items():
+        encoder, keys = layouts[layout]
+        yield _Candidate(
+            layout=layout,
+            encoder=encoder,
+            prefix=prefix,
+            found=len(names) / len(set(keys.values())),
+            contradiction=_contradiction(layout, prefix, flat),
+        )
+
+
+def _contradiction(layout, prefix, flat) -> str | None:
+    for key, expected in MARKS.get(layout, {}).items():
+        array = flat.get(prefix + key)
+        if array is None:
+            return f"{key} is missing"
+        fits = len(array.shape) == len(expected) and all(
+            size is None or size == found
+            for size, found in zip(expected, array.shape, strict=True)
+        )
+        if not fits:
+            wanted = ", ".join("any" if n is None else str(n) for n in expected)
+            return f"{key} is {list(array.shape)} and should be [{wanted}]"
+    return None

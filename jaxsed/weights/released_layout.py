@@ -1,0 +1,224 @@
+"""Arrays of any checkpoint of our encoders by the keys of the released layout."""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxsed.weights.layouts import (
+    external_asit,
+    external_atst_frame,
+    external_beats,
+    external_deit,
+    external_m2d,
+)
+from jaxsed.weights.layouts.families import FAMILIES, rules_for
+from jaxsed.weights.layouts.rules import External
+
+EXTERNALS = {
+    module.EXTERNAL.name: module.EXTERNAL
+    for module in (
+        external_beats,
+        external_atst_frame,
+        external_m2d,
+        external_asit,
+        external_deit,
+    )
+}
+RELEASED = "released layout"
+RELEASED_LICENCE = "MIT (PretrainedSED); the encoder's own licence may add to it"
+# Key prefixes of PretrainedSED's wrapped models, which files trained with its current
+# code have, and those of the released files that stand for the same.
+WRAPPED = {
+    "beats": ("model.beats.", "model.model."),
+    "fpasst": ("model.fpasst.", "model."),
+    "m2d": ("model.m2d.", "model."),
+    "asit": ("model.asit.", "model."),
+}
+FRONTEND_CONSTANT = re.compile(r"model\.(\w*mel|m2d\.to_spec)\..*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recognised:
+    """What a checkpoint is, with its arrays in the released layout.
+
+    Attributes:
+        encoder: Name of the encoder.
+        origin: `RELEASED` or a key of `EXTERNALS`.
+        container: Path to the state dict in the file, "" if that is the file itself.
+        prefix: Of the encoder's keys in the state dict.
+        licence: Of the weights.
+        stage: "ssl" or "weak" where the origin tells it, None where the heads do.
+        arrays: Arrays by key of the released layout, read-only views of the file.
+        dropped: Reason by path in the file, of arrays with no place in that layout.
+        lacks: Keys of the released layout that files of this origin never have.
+        notes: What was done on the way, for the person who converts.
+    """
+
+    encoder: str
+    origin: str
+    container: str
+    prefix: str
+    licence: str
+    stage: str | None
+    arrays: dict[str, np.ndarray]
+    dropped: dict[str, str]
+    notes: list[str]
+    lacks: frozenset[str] = frozenset()
+
+
+def released_prefix(encoder: str) -> str:
+    """What all of an encoder's keys begin with in the released layout."""
+    keys = (rule.key.split(".")[:-1] for rule in rules_for(encoder, ()))
+    columns = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*keys))
+    return "".join(f"{column[0]}." for column in columns)
+
+
+def in_released_layout(
+    layout: str, prefix: str, flat: Mapping[str, np.ndarray], content: Any
+) -> Recognised:
+    """Takes a file's arrays out of its containers and prefixes.
+
+    Args:
+        layout: A key of `FAMILIES`, or of `EXTERNALS` where keys differ from those.
+        prefix: Of the encoder's keys, through all containers.
+        flat: All arrays of the file by path.
+        content: Of the file.
+    """
+    encoder = layout if layout in FAMILIES else EXTERNALS[layout].encoder
+    container = _container(content, flat, prefix)
+    inner = prefix.removeprefix(container)
+    ours = released_prefix(encoder)
+    wrapped, plain = WRAPPED.get(encoder, (ours, ours))
+    shared = {
+        "encoder": encoder,
+        "container": container.removesuffix("."),
+        "prefix": inner,
+    }
+    if layout in FAMILIES:
+        for spelled, stands_for in ((ours, ours), (wrapped, plain)):
+            tail = spelled + ours.removeprefix(stands_for)
+            if f".{inner}".endswith(f".{tail}"):
+                base = container + inner.removesuffix(tail)
+                return _released(flat, base, spelled, stands_for, shared)
+    return _external(_external_of(layout), prefix, flat, content, shared)
+
+
+def _released(flat, base, spelled, stands_for, shared) -> Recognised:
+    """A file of PretrainedSED, maybe within a training's checkpoint."""
+    arrays, dropped = {}, {}
+    for path, array in flat.items():
+        key = path.removeprefix(base)
+        if not path.startswith(base):
+            dropped[path] = _outside(base, path)
+        elif key.startswith(spelled):
+            arrays[stands_for + key.removeprefix(spelled)] = array
+        elif stands_for != spelled and FRONTEND_CONSTANT.fullmatch(key):
+            dropped[path] = "constants that the front-end computes itself"
+        else:
+            arrays[key] = array
+    return Recognised(
+        **shared,
+        origin=RELEASED,
+        licence=RELEASED_LICENCE,
+        stage=None,
+        arrays=arrays,
+        dropped=dropped,
+        notes=[],
+    )
+
+
+def _external_of(layout: str) -> External:
+    if layout in EXTERNALS:
+        return EXTERNALS[layout]
+    same_keys = (one for one in EXTERNALS.values() if one.keys is None)
+    own = (one for one in same_keys if one.encoder == layout)
+    return next(own, External(layout, f"{layout} alone", "unknown"))
+
+
+def _external(external: External, prefix, flat, content, shared) -> Recognised:
+    """A file of the encoder's own authors."""
+    ours = released_prefix(external.encoder)
+    below = {
+        path.removeprefix(prefix): array
+        for path, array in flat.items()
+        if path.startswith(prefix)
+    }
+    notes: list[str] = []
+    if external.adapt is not None:
+        below, notes = external.adapt(below, content)
+    arrays, dropped = {}, {}
+    for key, array in below.items():
+        reason = _reason(external, key)
+        if reason is not None:
+            dropped[prefix + key] = reason
+        elif key.startswith(("strong_head.", "weak_head.")):
+            arrays[key] = array
+        else:
+            arrays[ours + key] = array
+    for path in flat:
+        if not path.startswith(prefix):
+            dropped[path] = _reason(external, path) or _outside(prefix, path)
+    return Recognised(
+        **shared,
+        origin=external.name,
+        licence=external.licence,
+        stage=_stage(external, flat, shared["container"]),
+        arrays=arrays,
+        dropped=dropped,
+        notes=notes,
+        lacks=_lacks(external, ours),
+    )
+
+
+def _stage(external: External, flat, container: str) -> str:
+    if external.fine_tuned is None:
+        return "ssl"
+    start = re.escape(container + ".") if container else ""
+    pattern = re.compile(start + external.fine_tuned)
+    return "weak" if any(map(pattern.fullmatch, flat)) else "ssl"
+
+
+def _lacks(external: External, prefix: str) -> frozenset[str]:
+    if external.lacks is None:
+        return frozenset()
+    pattern = re.compile(re.escape(prefix) + external.lacks)
+    keys = (rule.key for rule in rules_for(external.encoder, ()))
+    return frozenset(key for key in keys if pattern.fullmatch(key))
+
+
+def _reason(external: External, key: str) -> str | None:
+    for known in external.dropped:
+        if re.fullmatch(known.pattern, key):
+            return known.reason
+    return None
+
+
+def _outside(prefix: str, path: str) -> str:
+    if path.startswith(("optimizer", "optimiser", "lr_scheduler")):
+        return "state of the optimiser"
+    return f"not below {prefix!r}"
+
+
+def _container(content: Any, flat: Mapping[str, np.ndarray], prefix: str) -> str:
+    """The part of `prefix` that are steps through containers, with its last dot."""
+    path = next(path for path in flat if path.startswith(prefix))
+
+    def steps(value, rest, taken):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for step, inner in items:
+            if str(step) == rest and isinstance(inner, np.ndarray):
+                return taken
+            is_container = isinstance(inner, (dict, list, tuple))
+            if is_container and rest.startswith(f"{step}."):
+                name = f"{step}."
+                deeper = steps(inner, rest.removeprefix(name), taken + name)
+                if deeper is not None:
+                    return deeper
+        return None
+
+    container = steps(content, path, "")
+    return container if container and prefix.startswith(container) else ""
