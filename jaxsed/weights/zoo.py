@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jaxsed.errors import InputError, check_known
 from jaxsed.weights import download
+from jaxsed.weights.transfer import Wanted
 from jaxsed.weights.zoo_entries import ENTRIES, Entry
 
 # `os.pathsep` between several folders.
@@ -93,14 +94,12 @@ def _download(entry: Entry, target: Path, progress: bool) -> Path:
     if not entry.urls:
         raise InputError("it cannot be downloaded automatically")
     if entry.member is None:
-        wanted = download.Wanted(
+        wanted = Wanted(
             entry.urls, target, entry.size_bytes, entry.sha256, _check_readable
         )
         return download.download(wanted, progress)
     archive = target.with_name(target.name + ".zip")
-    wanted = download.Wanted(
-        entry.urls, archive, check=lambda path: _member(path, entry.member)
-    )
+    wanted = Wanted(entry.urls, archive, check=lambda path: _member(path, entry.member))
     download.download(wanted, progress)
     _unpack(archive, entry.member, target)
     archive.unlink(missing_ok=True)
