@@ -34,8 +34,7 @@ def test_network_is_the_original_in_float32(forward):
 
 
 def test_audio_gives_the_originals_logits(forward):
-    logits = forward[0][2:].swapaxes(1, 2)
-    parity.assert_audio_close(GOLDEN, logits)
+    parity.assert_audio_close(GOLDEN, forward[0][2:].swapaxes(1, 2))
 
 
 def test_network_is_the_original_in_float64(params):

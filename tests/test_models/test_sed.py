@@ -49,6 +49,17 @@ def test_a_clip_does_not_depend_on_its_mates(tiny):
     np.testing.assert_allclose(out["clip_logits"][:1], alone["clip_logits"], atol=2e-5)
 
 
+def test_a_padded_clip_has_the_logits_that_it_has_alone(tiny):
+    model, params, _ = tiny
+    mel = jax.random.normal(jax.random.key(0), (2, 201, model.frontend.n_mels))
+    score = jax.jit(model.apply)
+    logits, out = score(params, mel, jnp.array([201, 57]))
+    alone_logits, alone = score(params, mel[1:, :57])
+    n_label_frames = alone_logits.shape[1]
+    np.testing.assert_allclose(logits[1:, :n_label_frames], alone_logits, atol=2e-5)
+    np.testing.assert_allclose(out["clip_logits"][1:], alone["clip_logits"], atol=2e-5)
+
+
 @pytest.mark.parametrize("n_samples", [100, 4800, 48_000, 100_000])
 @pytest.mark.parametrize("encoder", TINY)
 def test_any_length_gives_a_label_frame_for_every_40_ms(encoder, n_samples):
