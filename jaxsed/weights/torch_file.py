@@ -96,6 +96,8 @@ def read(path: Path | str) -> TorchFile:
 def _map(path: Path):
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the checkpoint file itself")
+    if path.exists() and not path.is_file():  # a pipe or device, endless perhaps
+        raise InputError(f"{path} is not a file; give a checkpoint's path")
     try:
         with open(path, "rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

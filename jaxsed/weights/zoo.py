@@ -94,9 +94,9 @@ def _download(entry: Entry, target: Path, progress: bool) -> Path:
     if not entry.urls:
         raise InputError("it cannot be downloaded automatically")
     if entry.member is None:
-        wanted = Wanted(
-            entry.urls, target, entry.size_bytes, entry.sha256, _check_readable
-        )
+        # One that was fetched before and deleted must be the same again.
+        sha256 = entry.sha256 or _recorded(_record(entry))
+        wanted = Wanted(entry.urls, target, entry.size_bytes, sha256, _check_readable)
         return download.download(wanted, progress)
     archive = target.with_name(target.name + ".zip")
     wanted = Wanted(entry.urls, archive, check=lambda path: _member(path, entry.member))
@@ -162,7 +162,7 @@ def _check(entry: Entry, path: Path) -> None:
             f"{entry.name}: {path} has the sha256 {sha256[:16]}... where the released "
             f"file has {entry.sha256[:16]}...; {remedy}"
         )
-    record = cache_folder() / f"{entry.file}.sha256"
+    record = _record(entry)
     recorded = _recorded(record)
     if recorded is None:
         _check_readable(path)
@@ -173,6 +173,10 @@ def _check(entry: Entry, path: Path) -> None:
             f"{entry.name}: {path} is not the file that was fetched first (sha256 in "
             f"{record}); {remedy}, or delete the record if you trust this one"
         )
+
+
+def _record(entry: Entry) -> Path:
+    return cache_folder() / f"{entry.file}.sha256"
 
 
 def _recorded(record: Path) -> str | None:

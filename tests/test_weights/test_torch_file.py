@@ -250,6 +250,9 @@ def test_no_file_and_no_file_but_a_folder(tmp_path):
         torch_file.read(tmp_path / "none.pt")
     with pytest.raises(InputError, match="is a folder"):
         torch_file.read(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe is not a file"):
+        torch_file.read(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("name", ["zip.pt", "legacy.pt", "lightning.ckpt"])
