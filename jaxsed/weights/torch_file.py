@@ -152,7 +152,8 @@ def _read_zip(archive: Archive) -> Any:
             raise BrokenFileError(f"its storage {key!r} is shorter than it says")
         return Storage(storage.content, dtype)
 
-    pickled = archive.content(pickles[0]).tobytes()
+    # No more than the interpreter would read, and a byte by which it knows.
+    pickled = archive.content(pickles[0])[: torch_pickle.MAX_BYTES + 1].tobytes()
     return torch_pickle.load(torch_pickle.Opcodes(pickled), persistent)
 
 

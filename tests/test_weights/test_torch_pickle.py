@@ -19,7 +19,7 @@ from jaxsed.weights import torch_file, torch_pickle
 from jaxsed.weights.torch_content import MAX_DEPTH, Placeholder, flatten
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "torch"
-MEMORY_LIMIT_BYTES = 600 * 2**20
+MEMORY_LIMIT_BYTES = 200 * 2**20
 # What opening a file may do; everything else that Python reports is an execution.
 HARMLESS = {"open", "mmap.__new__", "builtins.id"}
 
