@@ -98,7 +98,8 @@ class Archive:
         locator = at - _END64_LOCATOR.size
         if locator >= 0 and self._buffer[locator : locator + 4] == b"PK\6\7":
             at64 = _END64_LOCATOR.unpack_from(self._buffer, locator)[2]
-            if at64 + _END64.size > len(self._buffer):
+            is_there = self._buffer[at64 : at64 + 4] == b"PK\6\6"
+            if not is_there or at64 + _END64.size > len(self._buffer):
                 raise BrokenFileError("its list of entries is damaged")
             size = _END64.unpack_from(self._buffer, at64)[8]
         if size > MAX_DIRECTORY_BYTES:
