@@ -103,6 +103,8 @@ def plan(
     for rule in rules:
         if rule.transform.rest is not None and used[rule.key].ndim > 1:
             unused[rule.key] = used[rule.key][rule.transform.rest]
+            shape = list(unused[rule.key].shape)
+            notes.append(f"{shape} of {rule.key} have no use and are kept beside it")
     return Plan(
         found=found,
         stage=stage,

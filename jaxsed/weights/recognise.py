@@ -109,11 +109,12 @@ def _insist(candidates, encoder, flat) -> _Candidate:
         if candidate.encoder == encoder and candidate.found >= MIN_FOUND:
             return dataclasses.replace(candidate, contradiction=None)
     seems = foreign_models.seems_to_be(flat)
-    near = candidates[0] if candidates and candidates[0].found > 0.9 else None
+    near = {one.name: one.contradiction for one in candidates if one.found > 0.9}
     if near and (seems is None or "timm" in seems):
+        listed = "; ".join(f"a {name}, but {reason}" for name, reason in near.items())
         raise InputError(
-            f"this has the keys of a {near.name} checkpoint, but {near.contradiction}; "
-            "it is of another size or kind and cannot be converted"
+            f"this has the keys of {listed}: it is of another size or kind and cannot "
+            "be converted"
         )
     if seems:
         raise InputError(
