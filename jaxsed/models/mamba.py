@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsed.models.blocks import drop
+from jaxsed.models.blocks import drop, layer_norm
 from jaxsed.models.initializers import fan_in_uniform
 
 EXPANSION = 2  # inner features per feature in and out
@@ -22,13 +22,6 @@ CONVOLUTION_FRAMES = 3
 # chunks go through an associative scan.
 CHUNK_FRAMES = 64
 LAYER_NORM_EPSILON = 1e-5  # PyTorch's default
-
-
-def layer_norm(name: str, dtype: Any) -> nn.LayerNorm:
-    """Layer normalisation with statistics in float32 whatever `dtype` is."""
-    return nn.LayerNorm(
-        epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, dtype=dtype, name=name
-    )
 
 
 def selective_scan(
@@ -192,7 +185,7 @@ class MambaBlock(nn.Module):
     def __call__(self, frames: jax.Array) -> jax.Array:
         """Maps `[b, t, d]` to `[b, t, d]`."""
         mixer = MambaMixer(self.width, self.heads, self.dtype, name="mixer")
-        branch = layer_norm("norm", self.dtype)(mixer(frames))
+        branch = layer_norm("norm", self.dtype, LAYER_NORM_EPSILON)(mixer(frames))
         return frames + drop(self, branch, self.dropout)
 
 

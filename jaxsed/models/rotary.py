@@ -82,25 +82,15 @@ class GatedAttention(nn.Module):
         qkv = nn.Dense(3 * self.width, use_bias=False, name="qkv", **options)(frames)
         per_head = (*frames.shape[:2], 3, self.heads, self.width // self.heads)
         query, key, value = jnp.moveaxis(qkv.reshape(per_head), 2, 0)
-        attended = self._attended(rotate(query), rotate(key), value, bias)
+        drops = self.dropout > 0 and self.has_rng("dropout")
+        dropout_key = self.make_rng("dropout") if drops else None
+        attended = attend(
+            rotate(query), rotate(key), value, bias, self.dropout, dropout_key
+        )
         gates = nn.Dense(self.heads, name="gates", **options)(frames)
         attended = attended * nn.sigmoid(gates)[..., None]
         proj = nn.Dense(self.width, use_bias=False, name="proj", **options)
         return drop(self, proj(attended.reshape(frames.shape)), self.dropout)
-
-    def _attended(self, query, key, value, bias):
-        if self.dropout == 0 or not self.has_rng("dropout"):
-            return attend(query, key, value, bias)
-        # Weights are dropped after the softmax, where `attend` does not let anyone in.
-        scores = jnp.einsum(
-            "bqhe,bkhe->bhqk",
-            query * query.shape[-1] ** -0.5,
-            key,
-            preferred_element_type=jnp.promote_types(query.dtype, jnp.float32),
-        )
-        weights = nn.softmax(scores if bias is None else scores + bias)
-        weights = drop(self, weights.astype(value.dtype), self.dropout)
-        return jnp.einsum("bhqk,bkhe->bqhe", weights, value)
 
 
 class RotaryBlock(nn.Module):

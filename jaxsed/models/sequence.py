@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from jaxsed.errors import InputError, check_known
 from jaxsed.models.attention import padding_bias
-from jaxsed.models.blocks import drop
+from jaxsed.models.blocks import drop, layer_norm
 from jaxsed.models.initializers import fan_in_uniform
-from jaxsed.models.mamba import EXPANSION, MambaBlock, layer_norm
+from jaxsed.models.mamba import EXPANSION, LAYER_NORM_EPSILON, MambaBlock
 from jaxsed.models.recurrent import GATES, BidirectionalLayer
 from jaxsed.models.rotary import RotaryBlock, dense_init, rms_norm
 from jaxsed.models.tokens import before
@@ -140,7 +140,7 @@ class SequenceModel(nn.Module):
         frames = self._embedded(frames, init, init)
         # As `MultiLayerModelFp32` there, which EfficientSED needs for stable training.
         exact = jnp.promote_types(jnp.dtype(self.dtype), jnp.float32)
-        frames = layer_norm("norm", exact)(frames)
+        frames = layer_norm("norm", exact, LAYER_NORM_EPSILON)(frames)
         for index in range(self.layers):
             frames = MambaBlock(
                 self.width, heads, self._dropout, exact, name=f"block_{index}"
