@@ -76,7 +76,11 @@ def build_optimizer(
         config["warmup_steps"],
         config["min_lr_factor"],
     )
-    rates = _rate_multipliers(config, params, layer_names)
+    rates = jax.tree.map(
+        lambda rate, learnt: rate * learnt,
+        _rate_multipliers(config, params, layer_names),
+        multipliers(params, (), _is_learnt),
+    )
     trainable = jax.tree.map(lambda rate: rate > 0, rates)
     if not any(jax.tree.leaves(trainable)):
         raise InputError(
@@ -144,6 +148,21 @@ _RANGES = (
     ("beta2", 0.0, 1.0),
     ("eps", 0.0, 1.0),
 )
+
+
+def frozen(
+    config: Mapping[str, Any], params: Any, layer_names: Sequence[str] = ()
+) -> Any:
+    """Returns a tree like `params` of bools: what the settings keep as it starts.
+
+    The optimiser needs no telling; layers with running statistics do, as those move
+    by what the layer sees and not by gradients (`models.batch_norm`). To train such a
+    layer's weights and keep its statistics, freeze `/(mean|var)$`.
+
+    Arguments and errors are those of `build_optimizer`.
+    """
+    rates = _rate_multipliers(resolve(config), params, layer_names)
+    return jax.tree.map(lambda rate: rate == 0, rates)
 
 
 # ------------------------------------------------------------------------- rules
@@ -244,6 +263,14 @@ def _decay_multipliers(config: dict[str, Any], params: Any) -> Any:
         return 0.0 if len(leaf.shape) < 2 or path.endswith(("bias", "scale")) else 1.0
 
     return multipliers(params, config["decay_rules"], built_in)
+
+
+# Running statistics: no gradient, moments, rate or decay; the training step sets them.
+_RUNNING = re.compile(r"(^|/)(mean|var)$")
+
+
+def _is_learnt(path: str, leaf: Any) -> float:
+    return 0.0 if _RUNNING.search(path) else 1.0
 
 
 def _path(keys) -> str:

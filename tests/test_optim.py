@@ -130,6 +130,44 @@ def test_weight_decay_spares_vectors_biases_and_what_rules_say():
     assert decayed(frozen=["position"])["position"] == 1.0
 
 
+def with_running_statistics():
+    norm = {name: jnp.ones(3) for name in ("scale", "bias", "mean", "var")}
+    return {"encoder": {"block_0": {"norm": norm}}, "strong_head": jnp.ones((3, 2))}
+
+
+def test_running_statistics_are_none_of_the_optimisers_business():
+    params = with_running_statistics()
+    config = {"name": "adamw", "weight_decay": 0.5, "max_lr": 0.1, "warmup_steps": 0}
+    config |= {"decay_rules": [(".", 1.0)], "layer_decay": 0.5}
+    updated, state = run(config, params=params, layers=("block_0",))
+    for name, moves in (
+        ("scale", True),
+        ("bias", True),
+        ("mean", False),
+        ("var", False),
+    ):
+        distance = moved(params, updated, f"encoder/block_0/norm/{name}")
+        assert (distance > 0) == moves, name
+    sizes = [leaf.size for leaf in jax.tree.leaves(state)]
+    assert sum(size for size in sizes if size > 1) == 2 * (3 + 3 + 6)
+
+
+@pytest.mark.parametrize(
+    ("config", "frozen"),
+    [
+        ({}, set()),
+        ({"frozen": ["^encoder/"]}, {"scale", "bias", "mean", "var"}),
+        ({"frozen": ["/(mean|var)$"]}, {"mean", "var"}),
+        ({"lr_rules": [("scale", 0.0)], "layer_decay": 0.5}, {"scale"}),
+    ],
+)
+def test_frozen_is_what_settings_hold_running_statistics_or_not(config, frozen):
+    held = optim.frozen(config, with_running_statistics(), ("block_0",))
+    norm = held["encoder"]["block_0"]["norm"]
+    assert {name for name, is_held in norm.items() if is_held} == frozen
+    assert held["strong_head"] is False
+
+
 # ------------------------------------------------------------------------- rules
 
 

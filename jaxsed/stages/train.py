@@ -106,7 +106,12 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         active=jax.process_index() == 0,
     )
     train_step = step.make_train_step(
-        make_loss(model, task.objective, config["augment"]),
+        make_loss(
+            model,
+            task.objective,
+            config["augment"],
+            optim.frozen(config["optim"], abstract, model.encoder.layer_names),
+        ),
         optimizer,
         schedule,
         mesh,
@@ -210,9 +215,20 @@ def training_data(
 
 
 def make_loss(
-    model: sed.SoundEventModel, objective: Objective, augmentation: Mapping[str, Any]
+    model: sed.SoundEventModel,
+    objective: Objective,
+    augmentation: Mapping[str, Any],
+    frozen: Params,
 ) -> step.LossFn:
-    """Returns waveform to loss: augment, front-end, augment, model, objective."""
+    """Returns waveform to loss: augment, front-end, augment, model, objective.
+
+    Args:
+        model: what is trained.
+        objective: the stage's.
+        augmentation: settings, see `augment.pipeline`.
+        frozen: tree of bools like the parameters, from `optim.frozen`: layers whose
+            running statistics are frozen do as in evaluation.
+    """
 
     def loss_fn(params: Params, batch: dict, key: jax.Array):
         wave_key, mel_key = jax.random.split(key)
@@ -220,8 +236,12 @@ def make_loss(
         batch = augment.augment_wave(wave_key, batch, augmentation)
         batch["mel"] = model.frontend(batch.pop("audio"))
         batch = augment.augment_mel(mel_key, batch, augmentation)
-        logits, out = model.apply({"params": params}, batch["mel"])
-        return objective(logits, out, batch)
+        variables = {"params": params, "frozen": frozen}
+        (logits, out), recorded = model.apply(
+            variables, batch["mel"], mutable=["updates"]
+        )
+        loss, measurements = objective(logits, out, batch)
+        return loss, measurements, recorded.get("updates", {})
 
     return loss_fn
 

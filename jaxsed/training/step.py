@@ -1,6 +1,6 @@
 """The training step: every stage's, with the stage's loss injected."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,8 +13,9 @@ from jaxsed.training.state import Params, TrainState
 
 Batch = dict[str, jax.Array]
 Measurements = dict[str, jax.Array]
-# (params, batch, key) -> (scalar loss, scalars worth logging)
-LossFn = Callable[[Params, Batch, jax.Array], tuple[jax.Array, Measurements]]
+# (params, batch, key) -> (scalar loss, scalars worth logging) or, where layers keep
+# running statistics, (loss, measurements, updates): a part of the parameter tree.
+LossFn = Callable[[Params, Batch, jax.Array], tuple]
 
 
 def make_train_step(
@@ -31,6 +32,10 @@ def make_train_step(
     an argument rather than a constant so that runs that differ in their seed share
     one compiled program.
 
+    Updates that the loss comes with replace the parameters of the same path after the
+    optimiser's own update. The step is one program over the global batch, so they are
+    statistics of that, however many devices share it.
+
     Args:
         loss_fn: the stage's loss.
         optimizer: an optax transformation.
@@ -39,12 +44,16 @@ def make_train_step(
         state_shardings: tree as `TrainState`, from `sharding.state_sharding`.
     """
 
+    def with_updates(params: Params, batch: Batch, key: jax.Array):
+        loss, measurements, *recorded = loss_fn(params, batch, key)
+        return loss, (measurements, recorded[0] if recorded else {})
+
     def train_step(state: TrainState, batch: Batch, run_key: jax.Array):
         key = jax.random.fold_in(run_key, state.step)
-        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, measurements), grads = grad_fn(state.params, batch, key)
+        grad_fn = jax.value_and_grad(with_updates, has_aux=True)
+        (loss, (measurements, recorded)), grads = grad_fn(state.params, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = _replaced(optax.apply_updates(state.params, updates), recorded)
         measurements = {
             **measurements,
             "loss": loss,
@@ -61,3 +70,16 @@ def make_train_step(
         out_shardings=(state_shardings, everywhere),
         donate_argnums=0,
     )
+
+
+def _replaced(params: Params, recorded: Mapping[str, Any]) -> Params:
+    """Returns `params` with the leaves of `recorded`, a part of the same tree."""
+    return {
+        **params,
+        **{
+            name: _replaced(params[name], value)
+            if isinstance(value, Mapping)
+            else value
+            for name, value in recorded.items()
+        },
+    }
