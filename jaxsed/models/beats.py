@@ -10,17 +10,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsed.models.attention import SelfAttention, padding_bias
-from jaxsed.models.blocks import Mlp, drop, layer_norm
+from jaxsed.models.attention import padding_bias
+from jaxsed.models.blocks import drop, layer_norm
+from jaxsed.models.deep_norm import LAYER_NORM_EPSILON, DeepNormBlock
 from jaxsed.models.initializers import fan_in_uniform
+from jaxsed.models.patches import PATCH_BINS
 from jaxsed.models.position_convolution import PositionConvolution
-from jaxsed.models.relative_bias import QueryGate, RelativeBias
+from jaxsed.models.relative_bias import RelativeBias
 from jaxsed.models.tokens import Grid
 
 # Frames of 25 ms that are not padded: 998 in 10 s, of which the last 6 fill no patch.
 GRID = Grid(mel_frames=998, frames_per_step=16, steps=62, rows=8)
-PATCH_BINS = 16
-LAYER_NORM_EPSILON = 1e-5  # PyTorch's default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +58,6 @@ class BeatsConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     layer_drop: float = 0.05
-
-    @property
-    def residual_scale(self) -> float:
-        """Alpha of DeepNorm (Wang et al., 2022) for an encoder."""
-        return (2 * self.depth) ** 0.25
-
-    @property
-    def branch_gain(self) -> float:
-        """Beta of DeepNorm: how much smaller the weights of a branch start."""
-        return (8 * self.depth) ** -0.25
 
 
 FULL = BeatsConfig()
@@ -108,6 +98,10 @@ class BeatsEmbed(nn.Module):
             `position` and `embedded`, all three `[b, s, d]`.
         """
         config, dtype = self.config, self.dtype
+
+        def norm(name):
+            return layer_norm(name, dtype, LAYER_NORM_EPSILON)
+
         rows = mel.astype(dtype).reshape(*mel.shape[:3], GRID.rows, PATCH_BINS)
         patches = nn.DenseGeneral(
             config.patch_width,
@@ -121,14 +115,14 @@ class BeatsEmbed(nn.Module):
         init = fan_in_uniform(config.patch_width)
         projected = nn.Dense(
             config.width, kernel_init=init, bias_init=init, dtype=dtype, name="proj"
-        )(_norm("patch_norm", dtype)(patch))
+        )(norm("patch_norm")(patch))
         tokens = drop(self, projected, config.input_dropout)
         if valid is not None:  # the convolution sees zeros after the end of a clip
             tokens = jnp.where(valid[..., None], tokens, 0)
         position = PositionConvolution(
             config.position_taps, config.position_groups, dtype, name="position"
         )(tokens)
-        embedded = _norm("norm", dtype)(tokens + position)
+        embedded = norm("norm")(tokens + position)
         out = {
             "patch": patch,
             "projected": projected,
@@ -136,61 +130,6 @@ class BeatsEmbed(nn.Module):
             "embedded": embedded,
         }
         return drop(self, embedded, config.dropout), out
-
-
-class BeatsBlock(nn.Module):
-    """`norm(alpha x + attention(x))`, then `norm(alpha x + mlp(x))`.
-
-    Attributes:
-        config: Size of the encoder.
-        dtype: Type to compute in.
-    """
-
-    config: BeatsConfig
-    dtype: Any
-
-    @nn.compact
-    def __call__(
-        self,
-        tokens: jax.Array,
-        relative_bias: jax.Array,
-        padding: jax.Array | None = None,
-    ) -> jax.Array:
-        """Maps tokens `[b, s, d]` to `[b, s, d]`.
-
-        Args:
-            tokens: `[b, s, d]`.
-            relative_bias: `[heads, s, s]`, before it is gated.
-            padding: `[b, 1, 1, s]` from `padding_bias`, or None.
-
-        Returns:
-            `[b, s, d]`.
-        """
-        config, dtype = self.config, self.dtype
-        branch_init = xavier_normal(config.branch_gain)
-        gate = QueryGate(config.heads, name="gate")
-
-        def bias(query):
-            gated = gate(query, relative_bias)
-            return gated if padding is None else gated + padding
-
-        attended = SelfAttention(
-            config.width,
-            config.heads,
-            qkv_bias=True,
-            kernel_init=query_key_value_init(config.branch_gain),
-            dtype=dtype,
-            proj_init=branch_init,
-            dropout=config.attention_dropout,
-            name="attn",
-        )(tokens, bias)
-        attended = drop(self, attended, config.dropout)
-        tokens = _norm("norm1", dtype)(config.residual_scale * tokens + attended)
-        mapped = Mlp(config.width, config.mlp_width, branch_init, dtype, name="mlp")(
-            tokens
-        )
-        mapped = drop(self, mapped, config.dropout)
-        return _norm("norm2", dtype)(config.residual_scale * tokens + mapped)
 
 
 class Beats(nn.Module):
@@ -265,8 +204,16 @@ class Beats(nn.Module):
         )(tokens.shape[1])
         for index in range(config.depth):
             name = f"block_{index}"
-            block = BeatsBlock(config, self.dtype, name=name)
-            mapped = block(tokens, relative_bias, padding)
+            mapped = DeepNormBlock(
+                width=config.width,
+                heads=config.heads,
+                mlp_width=config.mlp_width,
+                depth=config.depth,
+                dtype=self.dtype,
+                dropout=config.dropout,
+                attention_dropout=config.attention_dropout,
+                name=name,
+            )(tokens, relative_bias, padding)
             tokens = out[name] = self._layer_drop(mapped, tokens)
         return tokens, out
 
@@ -276,30 +223,6 @@ class Beats(nn.Module):
             return mapped
         keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate)
         return jnp.where(keep, mapped, tokens)
-
-
-def _norm(name, dtype):
-    return layer_norm(name, dtype, LAYER_NORM_EPSILON)
-
-
-def xavier_normal(gain: float) -> nn.initializers.Initializer:
-    """Normal with deviation `gain * sqrt(2 / (fan_in + fan_out))`, as in PyTorch."""
-    return nn.initializers.variance_scaling(gain**2, "fan_avg", "normal")
-
-
-def query_key_value_init(value_gain: float) -> nn.initializers.Initializer:
-    """Initialiser of a fused kernel: that of the values starts smaller (DeepNorm)."""
-
-    def init(key, shape, dtype=jnp.float32):
-        keys = jax.random.split(key, 3)
-        part = (shape[0], shape[1] // 3)
-        parts = [
-            xavier_normal(gain)(key, part, dtype)
-            for key, gain in zip(keys, (1.0, 1.0, value_gain))
-        ]
-        return jnp.concatenate(parts, axis=-1)
-
-    return init
 
 
 def beats(dtype: Any = "float32") -> Beats:

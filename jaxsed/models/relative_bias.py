@@ -1,7 +1,7 @@
 """Attention biases by the distance of two tokens, gated by the query.
 
 Follows PretrainedSED's `models/beats/backbone.py` (`MultiheadAttention`); the gate is
-that of WavLM (Chen et al., 2022, section 3.1).
+that of WavLM (Chen et al., 2022).
 """
 
 import math

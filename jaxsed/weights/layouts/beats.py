@@ -1,11 +1,9 @@
 """Key layout of BEATs' checkpoints."""
 
-import numpy as np
-
+from jaxsed.weights.layouts.asit import PATCH
 from jaxsed.weights.layouts.rules import (
     DENSE,
     SAME,
-    Dropped,
     Family,
     Rule,
     Transform,
@@ -14,12 +12,6 @@ from jaxsed.weights.layouts.rules import (
     transposing,
 )
 
-# [d, 1, time, mel] to [time, mel, d]
-PATCH = Transform(
-    "patch, time x mel",
-    lambda x: np.squeeze(x, 1).transpose(1, 2, 0),
-    lambda x: x.transpose(2, 0, 1)[:, None],
-)
 # [out, in, taps] to [taps, in, out]
 DIRECTION = transposing("direction of a convolution over time", 2, 1, 0)
 # [1, 1, taps] to [taps]
@@ -86,11 +78,5 @@ FAMILY = Family(
         *affine(f"{LAYER}.fc1", f"{BLOCK}/mlp/fc1"),
         *affine(f"{LAYER}.fc2", f"{BLOCK}/mlp/fc2"),
         *norm(f"{LAYER}.final_layer_norm", f"{BLOCK}/norm2"),
-    ),
-    dropped=(
-        Dropped(
-            r"model\.model\.predictor\..*",
-            "classifies clips in Microsoft's fine-tuned files; our heads replace it",
-        ),
     ),
 )
