@@ -1,4 +1,3 @@
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +7,6 @@ from jaxsed import optim
 from jaxsed.errors import InputError
 from jaxsed.models import sed
 from jaxsed.models.frame_mn import frame_mn06, frame_mn10, tiny_frame_mn
-from jaxsed.models.mobile_blocks import InvertedResidual
 from jaxsed.weights.mapping import from_released, to_released
 from tests import goldens, synth
 from tests.test_models import drawn, lengths, parity
@@ -155,17 +153,3 @@ def test_every_block_is_a_layer_of_layer_wise_decay():
     assert len(names) == 17
     assert rules[0] == ("^encoder/block_0(/|$)", 0.5**17)
     assert rules[-1] == ("^encoder/block_16(/|$)", 0.5)
-
-
-def test_weights_start_as_the_originals():
-    """`kaiming_normal_` by fan-out, which for PyTorch counts all channels out."""
-    block = InvertedResidual(5, 576, 96, True, nn.relu, (1, 2))
-    image = jnp.zeros((1, 1, 2, 96))
-    params = jax.jit(block.init)(jax.random.key(0), image, None)["params"]
-    for name, fan_out in (("expand", 576), ("depthwise", 576 * 25), ("project", 96)):
-        kernel = params[name]["conv"]["kernel"]
-        assert np.std(kernel) == pytest.approx((2 / fan_out) ** 0.5, rel=0.05), name
-    assert np.std(params["squeeze"]["fc1"]["kernel"]) == pytest.approx(0.01, rel=0.05)
-    assert not np.any(params["squeeze"]["fc2"]["bias"])
-    for name, value in (("scale", 1), ("bias", 0), ("mean", 0), ("var", 1)):
-        np.testing.assert_array_equal(params["expand"]["norm"][name], value)
