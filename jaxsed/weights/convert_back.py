@@ -78,7 +78,7 @@ def convert_back(
             for key, (array, why) in defaults(description["encoder"], released).items():
                 released[key], filled[key] = array, why
         released = _as_spelled(released, source)
-    except (TypeError, AttributeError, ValueError, IndexError) as error:
+    except (TypeError, AttributeError, ValueError, LookupError) as error:
         if isinstance(error, InputError):
             raise InputError(f"{folder}: {error}") from error
         raise InputError(

@@ -104,8 +104,7 @@ def state_dict(name):
             for key, entry in goldens.manifest(name).items()
         }
     )
-    tables = [key for key in made if "relative_attention_bias" in key]
-    return made | {key: made[tables[0]] for key in tables}
+    return _tied(made)
 
 
 def external(start):
@@ -118,8 +117,12 @@ def external(start):
             for key, entry in manifest[name].items()
         }
     )
+    return _tied(made)
+
+
+def _tied(made):
     tables = [key for key in made if "relative_attention_bias" in key]
-    return made | {key: made[tables[0]] for key in tables}
+    return made | dict.fromkeys(tables, made[tables[0]] if tables else None)
 
 
 def behind(prefix, tensors):
