@@ -104,7 +104,7 @@ def plan(
         if rule.transform.rest is not None and used[rule.key].ndim > 1:
             unused[rule.key] = used[rule.key][rule.transform.rest]
             shape = list(unused[rule.key].shape)
-            notes.append(f"{shape} of {rule.key} have no use and are kept beside it")
+            notes.append(f"{rule.key}: {shape} of it are not used, only kept")
     return Plan(
         found=found,
         stage=stage,

@@ -37,7 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the way back: IN is a model folder, OUT a file",
     )
     parser.add_argument(
-        "--model", metavar="NAME", help="encoder, e.g. beats (default: told by the keys)"
+        "--model",
+        metavar="NAME",
+        help="encoder, e.g. beats (default: told by the keys)",
     )
     parser.add_argument(
         "--stage",
@@ -75,6 +77,10 @@ def _from_torch(args: argparse.Namespace) -> int:
 
     if args.seed < 0:
         raise InputError(f"--seed={args.seed}: give 0 or more")
+    if (args.source / "model.json").is_file():
+        raise InputError(
+            f"{args.source}: is a model already; for the way back --to-torch"
+        )
     report = convert_file(
         args.source,
         args.out,
@@ -98,12 +104,12 @@ def _from_torch(args: argparse.Namespace) -> int:
     print(f"file     {report.origin}{', keys ' + place if place else ''}")
     print(f"licence  {report.licence}")
     print(f"size     {report.n_parameters:,} parameters")
-    used = {key: "" for key in report.used}
+    used = dict.fromkeys(report.used, "")
     _print_keys("used", used, args.verbose, counted_only=True)
     _print_keys("dropped", report.dropped, args.verbose)
     _print_keys("new", report.fresh, args.verbose)
     for note in report.notes:
-        print(f"note     {note}")
+        print(f"note     {_plain(note)}")
     print(f"written  {report.folder} in {report.seconds:.1f} s")
     print(f"next     {_next(report)}")
     return 0
@@ -153,13 +159,13 @@ def _print_keys(
 
 def _print_examples(keys: Sequence[str], n_shown: int) -> None:
     for key in keys[:n_shown]:
-        # Keys are the file's: whatever they hold, they stay one line of text.
         print(f"           {_plain(key)}")
     if len(keys) > n_shown:
         print(f"           ... and {len(keys) - n_shown} more (--verbose lists them)")
 
 
 def _plain(key: str) -> str:
-    text = "".join(char if char.isprintable() else "?" for char in key)
+    from jaxsed.weights.mapping import printable
+
     encoding = sys.stdout.encoding or "utf-8"
-    return text[:200].encode(encoding, "replace").decode(encoding)
+    return printable(key).encode(encoding, "replace").decode(encoding)

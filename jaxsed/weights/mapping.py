@@ -216,9 +216,14 @@ def by_path(rules: Iterable[Rule]) -> dict[str, list[Rule]]:
 
 
 def enumerated(names: Sequence[str], separator: str = ", ") -> str:
-    """The first few of many names."""
-    shown = separator.join(name[:200] for name in names[:SHOWN])
+    """The first few of many names, whatever they hold, as part of one line."""
+    shown = separator.join(printable(name) for name in names[:SHOWN])
     return shown + (f"{separator}..." if len(names) > SHOWN else "")
+
+
+def printable(name: str) -> str:
+    """A key of a file without what would draw on a terminal, shortened if very long."""
+    return "".join(char if char.isprintable() else "?" for char in name[:200])
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

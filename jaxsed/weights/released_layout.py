@@ -17,6 +17,7 @@ from jaxsed.weights.layouts import (
 )
 from jaxsed.weights.layouts.families import FAMILIES, rules_for
 from jaxsed.weights.layouts.rules import External
+from jaxsed.weights.mapping import reason_to_drop
 
 EXTERNALS = {
     module.EXTERNAL.name: module.EXTERNAL
@@ -151,14 +152,20 @@ def _external(external: External, prefix, flat, content, shared) -> Recognised:
     if external.adapt is not None:
         below, notes = external.adapt(below, content)
     arrays, dropped = {}, {}
+    modules = {key.removeprefix(ours).partition(".")[0] for key in _keys(external)}
     for key, array in below.items():
         reason = _reason(external, key)
         if reason is not None:
             dropped[prefix + key] = reason
         elif key.startswith(("strong_head.", "weak_head.")):
             arrays[key] = array
-        else:
+        elif (
+            key.partition(".")[0] in modules
+            or reason_to_drop(external.encoder, ours + key) is not None
+        ):
             arrays[ours + key] = array
+        else:
+            dropped[prefix + key] = "belongs to no module of the encoder"
     for path in flat:
         if not path.startswith(prefix):
             dropped[path] = _reason(external, path) or _outside(prefix, path)
@@ -186,8 +193,12 @@ def _lacks(external: External, prefix: str) -> frozenset[str]:
     if external.lacks is None:
         return frozenset()
     pattern = re.compile(re.escape(prefix) + external.lacks)
-    keys = (rule.key for rule in rules_for(external.encoder, ()))
-    return frozenset(key for key in keys if pattern.fullmatch(key))
+    return frozenset(filter(pattern.fullmatch, _keys(external)))
+
+
+def _keys(external: External) -> list[str]:
+    rules = rules_for(external.encoder, ())
+    return [spelling for rule in rules for spelling in (rule.key, *rule.aliases)]
 
 
 def _reason(external: External, key: str) -> str | None:

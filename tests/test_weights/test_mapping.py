@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.weights.layouts.families import FAMILIES
-from jaxsed.weights.mapping import from_released, to_released
+from jaxsed.weights.layouts.families import FAMILIES, rules_for
+from jaxsed.weights.mapping import (
+    check_shapes,
+    from_released,
+    mapped,
+    spelled,
+    to_released,
+)
 from tests import goldens
 
 MANIFESTS = {
@@ -174,3 +180,58 @@ def test_unknown_encoders_and_foreign_parameters_are_refused():
 def test_every_dropped_key_has_a_reason():
     for family in FAMILIES.values():
         assert all(len(dropped.reason) > 10 for dropped in family.dropped)
+
+
+def test_other_spellings_are_found_and_named():
+    rules = rules_for("beats", ())
+    keys = [rule.aliases[0] if rule.aliases else rule.key for rule in rules]
+    found = spelled("beats", rules, keys)
+    assert list(found.values()) == keys
+    changed = {key for key, spelling in found.items() if key != spelling}
+    assert changed == {rule.key for rule in rules if rule.aliases}
+    assert len(changed) == 2
+
+
+def test_shapes_are_checked_in_the_files_own_layout():
+    released = small_state_dict("ASIT")
+    rules = rules_for("asit", released)
+    shapes = {
+        path: array.shape for path, array in leaves(from_released("asit", released))
+    }
+    check_shapes(rules, released, shapes)
+    key = "model.blocks.3.mlp.fc1.weight"
+    wrong = {**released, key: released[key].T}
+    with pytest.raises(
+        InputError, match=rf"1 tensors .*{key} is \[8, 32\], expected \[32, 8\]"
+    ):
+        check_shapes(rules, wrong, shapes)
+    del shapes["encoder/norm/bias"]
+    with pytest.raises(
+        InputError, match=r"no place in this architecture: model\.norm\.bias"
+    ):
+        check_shapes(rules, released, shapes)
+
+
+def test_parameters_are_made_when_asked_for():
+    released = small_state_dict("ATST-F_rnn")
+    rules = rules_for("atst_frame", released)
+    expected = dict(leaves(from_released("atst_frame", released)))
+    shapes = {path: array.shape for path, array in expected.items()}
+    lazy = mapped(rules, released, shapes)
+    assert lazy.keys() == expected.keys()
+    for path, parameter in lazy.items():
+        assert parameter.shape == expected[path].shape
+        np.testing.assert_array_equal(np.asarray(parameter), expected[path])
+
+
+def test_rows_that_are_left_out_are_told():
+    for encoder, manifests in MANIFESTS.items():
+        for rule in rules_for(encoder, ()):
+            if rule.transform.rest is None:
+                continue
+            assert rule.key == "model.atst.pos_embed"
+            array = small_state_dict(manifests[0])[rule.key]
+            back = rule.transform.backward(rule.transform.forward(array)).copy()
+            assert not back[rule.transform.rest].any()
+            back[rule.transform.rest] = array[rule.transform.rest]
+            np.testing.assert_array_equal(back, array)
