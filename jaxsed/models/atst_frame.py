@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsed.models.dense import Dense
 from jaxsed.models.tokens import Grid
 from jaxsed.models.vit import VisionTransformer, VitConfig
 
@@ -52,9 +53,7 @@ class AtstEmbed(nn.Module):
         n_tokens = steps.shape[1]
         # A patch is read mel bin by mel bin, four frames each, as the kernel is stored.
         patches = steps.swapaxes(2, 3).reshape(mel.shape[0], n_tokens, -1)
-        patch = nn.Dense(width, kernel_init=init, dtype=self.dtype, name="patch")(
-            patches
-        )
+        patch = Dense(width, kernel_init=init, dtype=self.dtype, name="patch")(patches)
         positions = self.param("positions", init, (GRID.steps, width))
         tokens = patch + jnp.asarray(positions[:n_tokens], self.dtype)
         return tokens, {"patch": patch}

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsed.models.dense import Dense, materialized, row_major, transposed
+
 NEVER = -1e30  # a score that softmax turns into exactly 0, also beside a bias
 
 
@@ -39,7 +41,7 @@ def attend(
     scaled = query * query.shape[-1] ** -0.5
     # Heads beside clips: a product whose batch axes are not in front is slower on the
     # CPU (benchmarks/attention.py).
-    by_head = [_materialized(jnp.swapaxes(x, 1, 2)) for x in (scaled, key, value)]
+    by_head = [row_major(jnp.swapaxes(x, 1, 2)) for x in (scaled, key, value)]
     n_clips, heads, n_tokens = by_head[0].shape[:3]
     pairs = (n_clips, heads, n_tokens, n_tokens)
     if bias is not None:
@@ -63,47 +65,34 @@ def padding_bias(valid: jax.Array) -> jax.Array:
     return jnp.where(valid, 0.0, NEVER)[:, None, None, :]
 
 
-def _materialized(x: jax.Array) -> jax.Array:
-    """On the CPU, keeps a transposition out of the matrix product that reads it.
-
-    XLA fuses it into the operand, and the product then leaves the fast path.
-    Accelerators transpose in the product for free.
-    """
-    return jax.lax.platform_dependent(
-        x, cpu=jax.lax.optimization_barrier, default=lambda x: x
-    )
-
-
 @jax.custom_vjp
 def _attend_by_head(query, key, value, bias, kept):
     return _attend_forward(query, key, value, bias, kept)[0]
 
 
 def _attend_forward(query, key, value, bias, kept):
-    scores = _product(query, jnp.swapaxes(key, 2, 3))
+    scores = _product(query, transposed(key))
     if bias is not None:
         scores = scores + bias.astype(scores.dtype)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     # Of the bias only its type is kept, if there is one.
     marker = None if bias is None else jnp.zeros((), bias.dtype)
-    residuals = (query, key, value, weights, marker, kept)
-    return _dropped(weights, kept) @ value, residuals
+    attended = _product(_dropped(weights, kept), value).astype(value.dtype)
+    return attended, (query, key, value, weights, marker, kept)
 
 
 def _attend_backward(residuals, grad):
     query, key, value, weights, marker, kept = residuals
-    grad = _materialized(grad)
-    used = _dropped(weights, kept)
-    grad_value = _materialized(jnp.swapaxes(used, 2, 3)) @ grad
-    grad_weights = _product(grad, _materialized(jnp.swapaxes(value, 2, 3)))
-    grad_weights = _dropped(grad_weights, kept)
+    grad = row_major(grad)
+    grad_value = _product(transposed(_dropped(weights, kept)), grad)
+    grad_weights = _dropped(_product(grad, transposed(value)), kept)
     inner = jnp.sum(grad_weights * weights, axis=-1, keepdims=True)
     grad_scores = weights * (grad_weights - inner)
     grad_bias = None if marker is None else grad_scores.astype(marker.dtype)
-    grad_scores = _materialized(grad_scores.astype(query.dtype))
-    grad_query = grad_scores @ key
-    grad_key = _materialized(jnp.swapaxes(grad_scores, 2, 3)) @ query
-    return grad_query, grad_key, grad_value, grad_bias, None
+    grad_scores = materialized(grad_scores.astype(query.dtype))
+    grad_query = _product(grad_scores, key).astype(query.dtype)
+    grad_key = _product(transposed(grad_scores), query).astype(key.dtype)
+    return grad_query, grad_key, grad_value.astype(value.dtype), grad_bias, None
 
 
 _attend_by_head.defvjp(_attend_forward, _attend_backward)
@@ -157,7 +146,7 @@ class SelfAttention(nn.Module):
         Returns:
             `[b, s, d]`.
         """
-        qkv = nn.Dense(
+        qkv = Dense(
             3 * self.width,
             use_bias=self.qkv_bias,
             kernel_init=self.kernel_init,
@@ -170,7 +159,7 @@ class SelfAttention(nn.Module):
         drops = self.dropout > 0 and self.has_rng("dropout")
         dropout_key = self.make_rng("dropout") if drops else None
         attended = attend(query, key, value, bias, self.dropout, dropout_key)
-        return nn.Dense(
+        return Dense(
             self.width,
             kernel_init=self.proj_init or self.kernel_init,
             dtype=self.dtype,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsed.models.attention import Bias, SelfAttention
+from jaxsed.models.dense import Dense, materialized
 
 LAYER_NORM_EPSILON = 1e-6  # of every encoder released with PretrainedSED but BEATs
 
@@ -42,10 +43,10 @@ class Mlp(nn.Module):
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """Maps tokens `[b, s, d]` to `[b, s, d]`."""
         options = {"kernel_init": self.kernel_init, "dtype": self.dtype}
-        hidden = nn.Dense(self.hidden, name="fc1", **options)(tokens)
+        hidden = Dense(self.hidden, name="fc1", **options)(tokens)
         hidden = drop(self, nn.gelu(hidden, approximate=False), self.dropout)
         return drop(
-            self, nn.Dense(self.width, name="fc2", **options)(hidden), self.dropout
+            self, Dense(self.width, name="fc2", **options)(hidden), self.dropout
         )
 
 
@@ -91,9 +92,11 @@ class Block(nn.Module):
             self.dropout,
             name="mlp",
         )
+        tokens = materialized(tokens)
         branch = attention(layer_norm("norm1", self.dtype)(tokens), bias)
         branch = drop(self, branch, self.dropout)
         tokens = tokens + drop(self, branch, self.drop_path, whole_clip=True)
+        tokens = materialized(tokens)
         branch = mlp(layer_norm("norm2", self.dtype)(tokens))
         return tokens + drop(self, branch, self.drop_path, whole_clip=True)
 

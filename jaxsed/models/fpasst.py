@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsed.models.dense import Dense
 from jaxsed.models.initializers import fan_in_uniform
 from jaxsed.models.tokens import Grid, before
 from jaxsed.models.vit import VisionTransformer, VitConfig
@@ -99,7 +100,7 @@ class FpasstEmbed(nn.Module):
         following = jnp.pad(frames[:, 1:], ((0, 0), (0, 1), (0, 0)))
         pairs = jnp.concatenate([frames, following], axis=-1)
         init = fan_in_uniform(pairs.shape[-1])
-        return nn.Dense(
+        return Dense(
             self.config.width,
             kernel_init=init,
             bias_init=init,

@@ -1,0 +1,109 @@
+"""The dense layer, whose three matrix products are most of what an encoder costs."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
+
+
+class Dense(nn.Module):
+    """`x w + b`, summed in float32 (or better) whatever the type of the operands.
+
+    Attributes:
+        features: Number of features out.
+        use_bias: Whether there is a `b`.
+        kernel_init: Initialiser of `w`.
+        bias_init: Initialiser of `b`.
+        dtype: Type to multiply in and to give; parameters are float32.
+    """
+
+    features: int
+    use_bias: bool = True
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
+    dtype: Any = "float32"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[..., d]` to `[..., features]`."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        rows = x.astype(self.dtype).reshape(-1, x.shape[-1])
+        out = product(rows, kernel.astype(self.dtype))
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,))
+            out = out + bias.astype(out.dtype)
+        return out.astype(self.dtype).reshape(*x.shape[:-1], self.features)
+
+
+@jax.custom_vjp
+def product(rows: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Matrix product with a backward pass that stays on the CPU's fast paths.
+
+    XLA's CPU backend multiplies bfloat16 at twice the speed of float32, but only if it
+    is asked for a float32 result and if no operand has to be read transposed
+    (benchmarks/dense.py).
+
+    Args:
+        rows: `[n, d]`.
+        kernel: `[d, e]`, of the same type.
+
+    Returns:
+        `[n, e]`, float32 or better.
+    """
+    return _dot(rows, kernel, 1, 0)
+
+
+def _forward(rows, kernel):
+    return product(rows, kernel), (rows, kernel)
+
+
+def _backward(residuals, grad):
+    rows, kernel = residuals
+    grad = materialized(grad.astype(rows.dtype))
+    grad_rows = _dot(grad, kernel, 1, 1)
+    grad_kernel = _dot(transposed(rows), grad, 1, 0)
+    return grad_rows.astype(rows.dtype), grad_kernel.astype(kernel.dtype)
+
+
+product.defvjp(_forward, _backward)
+
+
+def _dot(a, b, axis_a, axis_b):
+    dimensions = (((axis_a,), (axis_b,)), ((), ()))
+    accumulate = jnp.promote_types(a.dtype, jnp.float32)
+    return jax.lax.dot_general(a, b, dimensions, preferred_element_type=accumulate)
+
+
+def materialized(x: jax.Array) -> jax.Array:
+    """On the CPU, has an array (and its gradient) computed once and kept.
+
+    XLA otherwise computes element-wise work anew for each of its readers, and in the
+    backward pass the sum of all branches above a block is read by every one below.
+    """
+    return jax.lax.platform_dependent(
+        x, cpu=jax.lax.optimization_barrier, default=lambda x: x
+    )
+
+
+def transposed(x: jax.Array) -> jax.Array:
+    """Swaps the last two axes; on the CPU in memory, not only in name.
+
+    Otherwise XLA hands the operand to the product as it lies, and the product leaves
+    the fast path. Accelerators transpose in the product for free.
+    """
+    if x.dtype.itemsize > 2:
+        return jnp.swapaxes(materialized(x), -1, -2)
+    return row_major(jnp.swapaxes(x, -1, -2))
+
+
+def row_major(x: jax.Array) -> jax.Array:
+    """On the CPU, has an array lie in memory in the order of its axes."""
+
+    def laid_out(x):
+        layout = Layout(major_to_minor=tuple(range(x.ndim)))
+        barrier = jax.lax.optimization_barrier
+        return barrier(with_layout_constraint(barrier(x), layout))
+
+    return jax.lax.platform_dependent(x, cpu=laid_out, default=lambda x: x)
