@@ -97,7 +97,7 @@ def recognise(content: Any, encoder: str | None = None) -> Recognised:
         raise InputError(f"this looks like {seems}")
     if encoder is not None and best.encoder != encoder:
         raise InputError(
-            f"this looks like a {best.name} checkpoint, not {encoder}; leave out "
+            f"this looks like a checkpoint of {best.name}, not of {encoder}; leave out "
             f"--model or give --model {best.encoder}"
         )
     return in_released_layout(best.layout, best.prefix, flat, content)
@@ -111,7 +111,7 @@ def _insist(candidates, encoder, flat) -> _Candidate:
     seems = foreign_models.seems_to_be(flat)
     near = {one.name: one.contradiction for one in candidates if one.found > 0.9}
     if near and (seems is None or "timm" in seems):
-        listed = "; ".join(f"a {name}, but {reason}" for name, reason in near.items())
+        listed = "; ".join(f"{name}, but {reason}" for name, reason in near.items())
         raise InputError(
             f"this has the keys of {listed}: it is of another size or kind and cannot "
             "be converted"

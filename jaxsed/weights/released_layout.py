@@ -90,9 +90,12 @@ def in_released_layout(
         content: Of the file.
     """
     encoder = layout if layout in FAMILIES else EXTERNALS[layout].encoder
-    container = _container(content, flat, prefix)
-    inner = prefix.removeprefix(container)
     ours = released_prefix(encoder)
+    external = _external_of(layout)
+    keys = external.keys or [key.removeprefix(ours) for key in _keys(external)]
+    known = next(prefix + key for key in keys if prefix + key in flat)
+    container = _container(content, known, prefix)
+    inner = prefix.removeprefix(container)
     wrapped, plain = WRAPPED.get(encoder, (ours, ours))
     shared = {
         "encoder": encoder,
@@ -105,7 +108,7 @@ def in_released_layout(
             if f".{inner}".endswith(f".{tail}"):
                 base = container + inner.removesuffix(tail)
                 return _released(flat, base, spelled, stands_for, shared)
-    return _external(_external_of(layout), prefix, flat, content, shared)
+    return _external(external, prefix, flat, content, shared)
 
 
 def _released(flat, base, spelled, stands_for, shared) -> Recognised:
@@ -214,9 +217,11 @@ def _outside(prefix: str, path: str) -> str:
     return f"not below {prefix!r}"
 
 
-def _container(content: Any, flat: Mapping[str, np.ndarray], prefix: str) -> str:
-    """The part of `prefix` that are steps through containers, with its last dot."""
-    path = next(path for path in flat if path.startswith(prefix))
+def _container(content: Any, path: str, prefix: str) -> str:
+    """The part of `prefix`, with its last dot, that are steps through containers.
+
+    `path` is that of one array behind it.
+    """
 
     def steps(value, rest, taken):
         items = value.items() if isinstance(value, dict) else enumerate(value)

@@ -83,7 +83,7 @@ def test_options_reach_the_conversion(tmp_path, capsys):
     [
         (["nowhere.pt", "m"], "no such file"),
         (["SOURCE", "m", "--model", "beets"], "did you mean 'beats'"),
-        (["SOURCE", "m", "--model", "beats"], "looks like a atst_frame"),
+        (["SOURCE", "m", "--model", "beats"], "looks like a checkpoint of atst_frame"),
         (["SOURCE", "m", "--stage", "strange"], "did you mean 'strong'"),
         (["SOURCE", "m", "--vocabulary", "audioset_528"], "did you mean"),
         (["SOURCE", "m", "--seed", "-1"], "0 or more"),
