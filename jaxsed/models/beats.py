@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxsed.models.attention import padding_bias
 from jaxsed.models.blocks import drop, layer_norm
 from jaxsed.models.deep_norm import LAYER_NORM_EPSILON, DeepNormBlock
+from jaxsed.models.dense import Dense
 from jaxsed.models.initializers import fan_in_uniform
 from jaxsed.models.patches import PATCH_BINS
 from jaxsed.models.position_convolution import PositionConvolution
@@ -113,7 +114,7 @@ class BeatsEmbed(nn.Module):
         )(rows)
         patch = GRID.arrange(patches)
         init = fan_in_uniform(config.patch_width)
-        projected = nn.Dense(
+        projected = Dense(
             config.width, kernel_init=init, bias_init=init, dtype=dtype, name="proj"
         )(norm("patch_norm")(patch))
         tokens = drop(self, projected, config.input_dropout)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxsed.models.attention import SelfAttention
 from jaxsed.models.blocks import Mlp, drop, layer_norm
+from jaxsed.models.dense import materialized
 from jaxsed.models.relative_bias import QueryGate
 
 LAYER_NORM_EPSILON = 1e-5  # PyTorch's default, which BEATs leaves
@@ -99,7 +100,7 @@ class DeepNormBlock(nn.Module):
         def add_and_norm(name, tokens, branch):
             branch = drop(self, branch, self.dropout)
             norm = layer_norm(name, self.dtype, LAYER_NORM_EPSILON)
-            return norm(alpha * tokens + branch)
+            return materialized(norm(alpha * tokens + branch))
 
         attention = SelfAttention(
             self.width,
