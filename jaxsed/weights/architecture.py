@@ -1,7 +1,7 @@
 """The part of a model's description that says how to build it.
 
 In `model.json`: `encoder` (a name), `sequence` (`kind` and, if there is one, `width` and
-`layers`) and `frontend` (the preset's name, which follows from the encoder and is there
+`layers`), `head` ("linear" where it is not said) and `frontend` (the preset's name, which follows from the encoder and is there
 for the reader). The number of classes is that of the vocabulary.
 """
 
@@ -22,6 +22,7 @@ def describe(
     sequence: str = "none",
     sequence_width: int = 256,
     sequence_layers: int = 2,
+    head: str = "linear",
     dtype: str = "float32",
 ) -> dict[str, Any]:
     """Describes what `models.sed.build` makes of these arguments.
@@ -31,23 +32,25 @@ def describe(
       sequence: See there.
       sequence_width: See there; left out of the description if there is no sequence.
       sequence_layers: See there; likewise.
+      head: See there.
       dtype: Accepted, so that a config's arguments fit, and not kept: a matter of the
         machine, not of the model.
 
     Returns:
-      The fields `encoder`, `sequence` and `frontend` of a model's description.
+      The fields `encoder`, `sequence`, `head` and `frontend` of a model's description.
 
     Raises:
       InputError: As `models.sed.build`.
     """
     sizes = {"sequence_width": sequence_width, "sequence_layers": sequence_layers}
-    model = sed.build(encoder, 1, sequence, **sizes, dtype=dtype)
+    model = sed.build(encoder, 1, sequence, **sizes, head=head, dtype=dtype)
     described = {"kind": sequence}
     if sequence != "none":
         described |= {"width": sequence_width, "layers": sequence_layers}
     return {
         "encoder": encoder,
         "sequence": described,
+        "head": head,
         "frontend": model.frontend.name,
     }
 
@@ -65,6 +68,7 @@ def build(description: Mapping[str, Any], dtype: str = "float32"):
     try:
         sequence = dict(description["sequence"])
         arguments = {"sequence": sequence.pop("kind")}
+        arguments["head"] = description.get("head", "linear")
         arguments |= {f"sequence_{name}": size for name, size in sequence.items()}
         n_classes = len(Vocabulary.from_json(description["vocabulary"]))
         model = sed.build(description["encoder"], n_classes, dtype=dtype, **arguments)

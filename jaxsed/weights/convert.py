@@ -12,6 +12,8 @@ from jaxsed.labels import vocab
 from jaxsed.weights import architecture, conversion_plan, files, mapping, torch_file
 
 STAGES = ("ssl", "weak", "strong")
+# Of the parameters that a file gives: raised when the same file would give others.
+VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,14 @@ class Report:
     notes: tuple[str, ...]
     seconds: float
 
+    @property
+    def heads_are_drawn(self) -> bool:
+        """Whether the model knows no class yet, as its file had no head."""
+        return any(
+            path.startswith(conversion_plan.HEADS) and how.startswith("drawn")
+            for path, how in self.fresh.items()
+        )
+
 
 def convert_file(
     source: Path | str,
@@ -63,6 +73,7 @@ def convert_file(
     stage: str | None = None,
     vocabulary: str | Path | None = None,
     seed: int = 0,
+    licence: str | None = None,
     force: bool = False,
 ) -> Report:
     """Converts a checkpoint into a model folder, which appears complete or not at all.
@@ -77,6 +88,7 @@ def convert_file(
             (AudioSet Strong's 447 or AudioSet's 527 classes) or, if it has none,
             AudioSet Strong's.
         seed: Of what has to be drawn.
+        licence: Of the weights; None for that of files of this layout.
         force: Whether a model that is at `folder` may be replaced.
 
     Returns:
@@ -104,7 +116,7 @@ def convert_file(
         leaves, made = conversion_plan.parameters(plan, shapes, seed)
         description |= {
             "stage": plan.stage,
-            "licence": plan.found.licence,
+            "licence": licence or plan.found.licence,
             "provenance": _provenance(source, plan, made),
         }
         files.save_model(folder, mapping.nested(leaves), description, plan.unused)
@@ -123,7 +135,7 @@ def convert_file(
         container=plan.found.container,
         prefix=plan.found.prefix,
         vocabulary=plan.vocabulary.name,
-        licence=plan.found.licence,
+        licence=description["licence"],
         n_parameters=sum(math.prod(shape) for shape in shapes.values()),
         used=tuple(plan.spelled.get(key, key) for key in plan.used),
         dropped=plan.dropped,
@@ -141,6 +153,7 @@ def _provenance(source: Path, plan, made) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}") from None
     return {
+        "converter": VERSION,
         "source": source.name,
         "source_sha256": digest,
         "origin": plan.found.origin,

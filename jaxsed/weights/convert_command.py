@@ -116,8 +116,7 @@ def _from_torch(args: argparse.Namespace) -> int:
 
 
 def _next(report) -> str:
-    drawn = any("drawn" in how for path, how in report.fresh.items() if "head" in path)
-    if drawn:
+    if report.heads_are_drawn:
         return (
             "train it: python -m jaxsed.main --config=... "
             f"--config.init={report.folder} (its heads know nothing yet)"

@@ -5,13 +5,14 @@ cache if it is in neither. Beside each file in the cache, `FILE.sha256` holds it
 (as `sha256sum -c` reads it), which every later use of the file is checked against.
 """
 
+import difflib
 import os
 import shutil
 import sys
 import zipfile
 from pathlib import Path
 
-from jaxsed.errors import InputError, check_known
+from jaxsed.errors import InputError
 from jaxsed.weights import download
 from jaxsed.weights.transfer import Wanted
 from jaxsed.weights.zoo_entries import ENTRIES, Entry
@@ -25,15 +26,22 @@ def find(name: str) -> Entry:
     """Returns the entry of a name, whatever its case, with or without `.pt`.
 
     Raises:
-      InputError: No checkpoint has that name; the nearest one is suggested.
+      InputError: No checkpoint has that name; the nearest ones are suggested.
     """
-    wanted = name.strip().lower()
+    known = {}
     for entry in ENTRIES:
-        names = {entry.name, entry.file, Path(entry.file).stem, *entry.aliases}
-        if wanted in {known.lower() for known in names}:
-            return entry
-    check_known("checkpoint", name, [entry.name for entry in ENTRIES])
-    raise AssertionError("a known name is found above")
+        names = (entry.name, entry.file, Path(entry.file).stem, *entry.aliases)
+        known |= dict.fromkeys((one.lower() for one in names), entry)
+    wanted = name.strip().lower()
+    if wanted in known:
+        return known[wanted]
+    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    suggested = " or ".join(dict.fromkeys(repr(known[one].name) for one in near))
+    hint = f"did you mean {suggested}? " if near else ""
+    raise InputError(
+        f"no released checkpoint is called {name!r}: {hint}"
+        "'jaxsed weights list' shows them all"
+    )
 
 
 def cache_folder() -> Path:
