@@ -22,12 +22,13 @@ def training(stage: str) -> ConfigDict:
             "seed": 0,
             "model": {
                 "encoder": "atst_frame",
-                "sequence": "none",  # none | bigru | bilstm
+                "sequence": "none",  # or bigru | bilstm | attention | transformer | mamba
                 "sequence_width": 2048,
                 "sequence_layers": 2,
+                "head": "linear",  # clip logits: linear | attention
                 "dtype": "float32",  # bfloat16: matmuls only
             },
-            "init": "",  # model folder whose encoder to start from
+            "init": "",  # encoder to start from: a model folder, or a name (BEATs_weak)
             "prior_bias": False,  # heads start at the classes' log-odds
             "data": {
                 "train": "",  # folders written by `jaxsed prepare`

@@ -53,6 +53,12 @@ class WindowPlan:
         """Samples of a window."""
         return self.window_frames * self.frame_samples
 
+    def window(
+        self, samples: np.ndarray, start_frame: int, n_frames: int, last: bool
+    ) -> "Window":
+        """A window of this plan; see `Window`."""
+        return Window(samples, start_frame, n_frames, last, self.window_frames)
+
     def n_frames(self, n_samples: int) -> int:
         """Label frames of a sound: a started frame counts."""
         return -(-n_samples // self.frame_samples)
@@ -98,12 +104,24 @@ class Window:
       start_frame: Label frame of the sound at which the window starts.
       n_frames: Label frames of it that hold sound, all but in a sound shorter than it.
       last: No window comes after it.
+      window_frames: Label frames of the window.
     """
 
     samples: np.ndarray
     start_frame: int
     n_frames: int
     last: bool
+    window_frames: int
+
+    @property
+    def is_full(self) -> bool:
+        """It holds sound from its first to its last frame."""
+        return self.n_frames == self.window_frames
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of the label frames that hold sound."""
+        return len(self.samples) // self.window_frames * self.n_frames
 
 
 def cut(blocks: Iterable[np.ndarray], plan: WindowPlan) -> Iterator[Window]:
@@ -127,7 +145,7 @@ def cut(blocks: Iterable[np.ndarray], plan: WindowPlan) -> Iterator[Window]:
         while held_start + len(held) > next_start * frame + plan.window_samples:
             begin = next_start * frame - held_start
             samples = held[begin : begin + plan.window_samples]
-            yield Window(samples, next_start, plan.window_frames, last=False)
+            yield plan.window(samples, next_start, plan.window_frames, last=False)
             # The last window may start anywhere after this one: keep all from here.
             held, held_start = held[begin:], next_start * frame
             next_start += plan.hop_frames
@@ -136,7 +154,7 @@ def cut(blocks: Iterable[np.ndarray], plan: WindowPlan) -> Iterator[Window]:
         start = max(0, n_frames - plan.window_frames)
         samples = held[start * frame - held_start :]
         samples = np.pad(samples, (0, plan.window_samples - len(samples)))
-        yield Window(samples, start, n_frames - start, last=True)
+        yield plan.window(samples, start, n_frames - start, last=True)
 
 
 class Stitcher:

@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "filter_units_per_db": 0.0,  # 0 multiplies the log-mel: released
     "warp_probability": 0.0,
     "warp_min_scale": 0.6,  # part of the mel bins
+    "vary_filterbank": False,  # where the front-end's preset has a range for it
     "partner": "neighbour",  # permutation: released
     "per_batch": False,  # True: released, one coin a batch
 }
@@ -57,9 +58,16 @@ TEACHER = {
     "mixstyle_probability": 0.3,
     "filter_probability": 0.8,
     "warp_probability": 0.8,
+    "vary_filterbank": True,
 }
 # Same section: students take mixup alone. Probabilities of the released student command.
-STUDENT = {**DEFAULTS, "wave_mixup_probability": 0.5, "mixup_probability": 0.3}
+# The filterbank is part of fPaSST's front-end there, and varies in every training.
+STUDENT = {
+    **DEFAULTS,
+    "wave_mixup_probability": 0.5,
+    "mixup_probability": 0.3,
+    "vary_filterbank": True,
+}
 
 # What the released script does with the same commands: coins a batch, partners by
 # permutation, and time rolling by odd frames, for students too.

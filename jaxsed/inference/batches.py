@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxsed.audio.windows import Window
 from jaxsed.errors import InputError
+from jaxsed.models.dense import multiplied_in
 
 OTHER_OUTPUTS = ("clip_logits", "frames")
 
@@ -19,7 +20,8 @@ class BatchedModel:
 
     Called with windows and the name of an output, yields each window with its output.
     While the device computes a batch, the windows of the next are read. A window's
-    output does not depend on the other windows of its batch.
+    output does not depend on the other windows of its batch. Windows that a short sound
+    does not fill are masked: the model sees the sound's label frames and no more.
 
     Args:
       model: A `models.sed.SoundEventModel`.
@@ -35,13 +37,17 @@ class BatchedModel:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; expected at least 1")
         self._batch_size = batch_size
-        self._params = jax.device_put(params)
+        self._params = jax.device_put(multiplied_in(params, model.dtype))
 
         # All outputs at once: the work is the same, and only what is asked for leaves
         # the device.
         @jax.jit
-        def compute(params, wave):
-            logits, out = model.apply({"params": params}, model.frontend(wave))
+        def compute(params, wave, n_samples=None):
+            mel = model.frontend(wave, n_samples)
+            length = None
+            if n_samples is not None:
+                length = model.frontend.n_mel_frames(n_samples)
+            logits, out = model.apply({"params": params}, mel, length)
             return {"logits": logits, **{name: out[name] for name in OTHER_OUTPUTS}}
 
         self._compute = compute
@@ -63,19 +69,27 @@ class BatchedModel:
         """
         pending = collections.deque()
         for batch in self._batches(windows):
-            size = min(self._batch_size, 1 << (len(batch) - 1).bit_length())
-            wave = np.zeros((size, len(batch[0].samples)), np.float32)
-            wave[: len(batch)] = [window.samples for window in batch]
-            pending.append((batch, self._compute(self._params, wave)[output]))
+            pending.append((batch, self._start(batch)[output]))
             if len(pending) > 1:
                 yield from _paired(*pending.popleft())
         for batch, values in pending:
             yield from _paired(batch, values)
 
+    def _start(self, batch: list[Window]) -> dict[str, jax.Array]:
+        size = min(self._batch_size, 1 << (len(batch) - 1).bit_length())
+        wave = np.zeros((size, len(batch[0].samples)), np.float32)
+        wave[: len(batch)] = [window.samples for window in batch]
+        if batch[0].is_full:
+            return self._compute(self._params, wave)
+        n_samples = np.full(size, wave.shape[1], np.int32)
+        n_samples[: len(batch)] = [window.n_samples for window in batch]
+        return self._compute(self._params, wave, n_samples)
+
     def _batches(self, windows: Iterable[Window]) -> Iterator[list[Window]]:
-        windows = iter(windows)
-        while batch := list(itertools.islice(windows, self._batch_size)):
-            yield batch
+        # Full ones and others apart, so that masks change no number of a full one.
+        for _, alike in itertools.groupby(windows, key=lambda window: window.is_full):
+            while batch := list(itertools.islice(alike, self._batch_size)):
+                yield batch
 
 
 def _paired(

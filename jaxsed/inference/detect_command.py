@@ -31,7 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", type=Path, metavar="FILE_OR_DIR", help="what to listen to"
     )
     parser.add_argument(
-        "--weights", required=True, metavar="DIR", help="model folder, e.g. RUN/model"
+        "--weights",
+        required=True,
+        metavar="DIR_OR_NAME",
+        help="model folder, e.g. RUN/model, or a name from `jaxsed weights list`, "
+        "e.g. BEATs_strong_1",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for results"
@@ -109,9 +113,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--out={args.out} is a file; give a folder")
     files, problems = inputs.find(args.inputs)
 
+    from jaxsed.inference import compile_cache
     from jaxsed.inference import detector as detectors
     from jaxsed.inference.results import Options, Results
 
+    compile_cache.enable()
     detector = detectors.load(
         args.weights, batch_size=args.batch_size, overlap=args.overlap
     )

@@ -17,7 +17,7 @@ from jaxsed.evaluation.postprocess import (
 from jaxsed.inference import stream
 from jaxsed.inference.batches import BatchedModel
 from jaxsed.labels.vocab import Vocabulary
-from jaxsed.weights import architecture, files
+from jaxsed.weights import architecture, files, named
 
 OVERLAP = 0.2  # 2 s of a 10 s window: a quarter more work than without
 
@@ -29,19 +29,21 @@ def load(
     overlap: float = OVERLAP,
     dtype: str = "float32",
 ) -> "Detector":
-    """Loads a model folder, such as `RUN/model`.
+    """Loads a model folder, such as `RUN/model`, or a released model by its name.
 
     Args:
-      path: The folder.
+      path: The folder; or a name of `jaxsed weights list`, e.g. "BEATs_strong_1", which
+        is fetched and converted where that has not been done on this machine.
       batch_size: Windows computed at a time, at most.
       overlap: Part of a window that it shares with the next, for sounds longer than
         one window.
       dtype: Type of the matrix products: "float32" or "bfloat16".
 
     Raises:
-      InputError: No model there, a damaged one, or one that this jaxsed cannot build.
+      InputError: No model there and no model of that name, one that cannot be had, a
+        damaged one, or one that this jaxsed cannot build.
     """
-    params, description = files.load_model(path)
+    params, description = files.load_model(named.model_folder(path))
     model = architecture.build(description, dtype)
     return Detector(model, params, description, batch_size=batch_size, overlap=overlap)
 
@@ -89,7 +91,7 @@ class Detector:
         self.batch_size = batch_size
         self.overlap = overlap
         self._clip_seconds = model.encoder.clip_seconds
-        self._frame_rate_hz = model.encoder.frame_rate_hz
+        self._grid = model.encoder.grid
         self._plan(overlap)  # refuses a wrong overlap now
         self._computed = BatchedModel(model, params, batch_size)
 
@@ -103,7 +105,8 @@ class Detector:
         """Computes frame logits of waveforms of any length.
 
         Longer than one window (10 s): overlapped windows, one fading into the next.
-        Shorter: filled up with zeros, and only the frames of the sound are returned.
+        Shorter: up to the end of its last label frame filled with zeros, and masked
+        beyond, so that the model sees the sound and nothing else.
 
         Args:
           wave: Float `[b, n]` at `sample_rate`, full scale 1.
@@ -144,28 +147,29 @@ class Detector:
           wave: Float `[b, n]` at `sample_rate`, full scale 1.
 
         Returns:
-          float32 `[b, s, d]`; s is the encoder's frame rate times the seconds, rounded
-          up, or what the encoder gives for a whole window.
+          float32 `[b, s, d]`; how many frames a second has is the encoder's.
 
         Raises:
           InputError: Not such an array, or not finite.
         """
         wave = self._checked(wave)
-        n_clips, n_samples = wave.shape
-        size = self._plan(0).window_samples
-        n_windows = -(-n_samples // size)
-        padded = np.pad(wave, ((0, 0), (0, n_windows * size - n_samples)))
-        windows = (
-            Window(samples, 0, 0, last=True) for samples in padded.reshape(-1, size)
-        )
+        plan = self._plan(0)
+        size = plan.window_samples
+        cuts = range(size, wave.shape[1], size)
+        columns = [self._encoded(piece, plan) for piece in np.split(wave, cuts, axis=1)]
+        return np.concatenate(columns, axis=1)
+
+    def _encoded(self, wave: np.ndarray, plan: WindowPlan) -> np.ndarray:
+        """Encoder frames `[b, s, d]` of clips no longer than a window."""
+        n_frames = plan.n_frames(wave.shape[1])
+        lacking = plan.window_samples - wave.shape[1]
+        windows = [
+            plan.window(np.pad(clip, (0, lacking)), 0, n_frames, last=True)
+            for clip in wave
+        ]
         values = np.stack([v for _, v in self._computed(windows, "frames")])
-        per_window = values.shape[1]
-        joined = values.reshape(n_clips, n_windows * per_window, -1)
-        seconds = (n_samples - (n_windows - 1) * size) / self.sample_rate
-        # Rounded first: 0.48 s * 25 Hz is 12.000000000000002 in binary fractions.
-        in_last = int(np.ceil(np.round(seconds * self._frame_rate_hz, 6)))
-        in_last = per_window if seconds == self._clip_seconds else in_last
-        return joined[:, : (n_windows - 1) * per_window + min(in_last, per_window)]
+        n_mel_frames = self.frontend.n_mel_frames(windows[0].n_samples)
+        return values[:, : self._grid.n_frames(n_mel_frames)]
 
     def stream_logits(
         self, blocks: Iterable[np.ndarray], overlap: float | None = None

@@ -37,6 +37,29 @@ class Dense(nn.Module):
         return out.astype(self.dtype).reshape(*x.shape[:-1], self.features)
 
 
+# The dense layers of all blocks: nearly all parameters of an encoder.
+BLOCK_KERNELS = ("qkv", "proj", "fc1", "fc2")
+
+
+def multiplied_in(params: Any, dtype: Any) -> Any:
+    """Stores the kernels of blocks in the type that they are multiplied in.
+
+    Gives the same numbers. For inference: otherwise a bfloat16 model converts its
+    float32 parameters anew for each batch, a quarter of its time on a CPU.
+
+    Args:
+        params: Parameters of a model.
+        dtype: Its type of matrix products.
+    """
+
+    def store(path, leaf):
+        names = [key.key for key in path]
+        of_block = names[-1] == "kernel" and names[-2] in BLOCK_KERNELS
+        return leaf.astype(dtype) if of_block else leaf
+
+    return jax.tree.map_with_path(store, params)
+
+
 @jax.custom_vjp
 def product(rows: jax.Array, kernel: jax.Array) -> jax.Array:
     """Matrix product with a backward pass that stays on the CPU's fast paths.

@@ -15,7 +15,8 @@ from jaxsed.models.fpasst import fpasst, tiny_fpasst
 from jaxsed.models.frame_mn import frame_mn06, frame_mn10, tiny_frame_mn
 from jaxsed.models.heads import LinearHead, align, time_mean
 from jaxsed.models.m2d import m2d, tiny_m2d
-from jaxsed.models.sequence import GATES, SequenceModel
+from jaxsed.models.pooling import attention_pool
+from jaxsed.models.sequence import KINDS, SequenceModel
 
 ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
     "atst_frame": atst_frame,
@@ -32,7 +33,8 @@ ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
     "tiny_asit": tiny_asit,
     "tiny_frame_mn": tiny_frame_mn,
 }
-SEQUENCES = ("none", *GATES)
+SEQUENCES = ("none", *KINDS)
+HEADS = ("linear", "attention")
 DTYPES = ("float32", "bfloat16", "float64")
 
 
@@ -45,9 +47,12 @@ class SoundEventModel(nn.Module):
     Attributes:
         encoder: An encoder from `ENCODERS`.
         n_classes: Number of classes of both heads.
-        sequence_kind: "none", "bigru" or "bilstm".
-        sequence_width: State size of either direction of the sequence model.
+        sequence_kind: "none" or one of `sequence.KINDS`.
+        sequence_width: Width of the sequence model; of either direction for recurrent
+            ones.
         sequence_layers: Its number of layers.
+        head: How frames become clip logits: "linear" on their mean, or "attention",
+            where the weak head says how much each frame counts for each class.
         dtype: Type of the matmuls; parameters are float32.
     """
 
@@ -56,6 +61,7 @@ class SoundEventModel(nn.Module):
     sequence_kind: str = "none"
     sequence_width: int = 256
     sequence_layers: int = 2
+    head: str = "linear"
     dtype: Any = "float32"
 
     @property
@@ -104,11 +110,15 @@ class SoundEventModel(nn.Module):
                 self.sequence_layers,
                 self.dtype,
                 name="sequence",
-            )(aligned, *(() if length is None else (length,)))
+            )(aligned, length)
         out["sequence"] = sequence
         logits = LinearHead(self.n_classes, name="strong_head")(sequence)
-        clip = time_mean(sequence, length)
-        out["clip_logits"] = LinearHead(self.n_classes, name="weak_head")(clip)
+        weak_head = LinearHead(self.n_classes, name="weak_head")
+        if self.head == "attention":
+            pooled = attention_pool(logits, weak_head(sequence), length)
+        else:
+            pooled = weak_head(time_mean(sequence, length))
+        out["clip_logits"] = pooled
         return logits, out
 
     def _aligned(self, frames, mel_length, n_mel_frames):
@@ -126,6 +136,7 @@ def build(
     sequence: str = "none",
     sequence_width: int = 256,
     sequence_layers: int = 2,
+    head: str = "linear",
     dtype: str = "float32",
 ) -> SoundEventModel:
     """Puts a sound event model together.
@@ -133,10 +144,13 @@ def build(
     Args:
         encoder: A name in `ENCODERS`.
         n_classes: Number of classes.
-        sequence: "none" (students), "bigru" (the paper's teachers) or "bilstm".
-        sequence_width: State size of either direction (the paper's teachers: 2048,
-            1024 for fPaSST).
-        sequence_layers: Number of recurrent layers.
+        sequence: "none" (students), "bigru" (the paper's teachers), "bilstm",
+            "attention", "transformer" or "mamba".
+        sequence_width: Width of the sequence model: for recurrent ones, state size of
+            either direction (the paper's teachers: 2048, 1024 for fPaSST).
+        sequence_layers: Number of its layers.
+        head: How frames become clip logits, "linear" (the mean of the frames) or
+            "attention".
         dtype: Type of the matmuls: "float32" or "bfloat16" ("float64" for tests,
             where JAX has it enabled). Parameters, norm statistics, softmax, recurrent
             state and logits are float32 whatever it is.
@@ -149,6 +163,7 @@ def build(
     """
     check_known("encoder", encoder, ENCODERS)
     check_known("sequence model", sequence, SEQUENCES)
+    check_known("head", head, HEADS)
     check_known("dtype", dtype, DTYPES)
     for name, number in (
         ("n_classes", n_classes),
@@ -163,5 +178,6 @@ def build(
         sequence_kind=sequence,
         sequence_width=sequence_width,
         sequence_layers=sequence_layers,
+        head=head,
         dtype=dtype,
     )

@@ -25,7 +25,7 @@ from jaxsed.stages import scoring
 from jaxsed.stages.workdir import claim
 from jaxsed.training import sharding
 from jaxsed.training.logs import MetricsLog, is_done
-from jaxsed.weights import architecture, files
+from jaxsed.weights import architecture, files, named
 
 
 def run(config: Mapping[str, Any], workdir: Path) -> None:
@@ -108,7 +108,7 @@ def average(
             start = _first_pending(writer, name, len(data), batch_size)
             if start == len(data):
                 continue
-            params, description = files.load_model(Path(folder))
+            params, description = files.load_model(named.model_folder(folder))
             model = architecture.build(description)
             shardings = sharding.state_sharding(mesh, params)
             predictions = scoring.predict_all(

@@ -29,7 +29,7 @@ from jaxsed.training import loop, sharding, step
 from jaxsed.training import state as train_state
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, is_done
-from jaxsed.weights import architecture, files
+from jaxsed.weights import architecture, files, named
 
 Params = Any
 # (logits [b, t, c], the model's other outputs, batch) -> (loss, measurements)
@@ -144,7 +144,9 @@ def init_params(model: sed.SoundEventModel, key: jax.Array) -> Params:
 def start_params(
     model: sed.SoundEventModel, abstract: Params, seed: int, init: str
 ) -> Params:
-    """Returns random parameters, with the encoder of the model folder `init` if given.
+    """Returns random parameters, with the encoder of `init` if given.
+
+    `init` is a model folder or the name of a released model.
 
     Heads and sequence model are always fresh: step 3 strips what earlier steps put on
     top of the encoder (Effective Pre-Training, section II-A).
@@ -159,7 +161,7 @@ def start_params(
     )(jax.random.key(seed))
     if not init:
         return params
-    loaded, description = files.load_model(Path(init))
+    loaded, description = files.load_model(named.model_folder(init))
     expected = flax.traverse_util.flatten_dict(abstract["encoder"], sep="/")
     given = flax.traverse_util.flatten_dict(loaded["encoder"], sep="/")
     shapes = {name: array.shape for name, array in given.items()}
@@ -229,16 +231,22 @@ def make_loss(
         frozen: tree of bools like the parameters, from `optim.frozen`: layers whose
             running statistics are frozen do as in evaluation.
     """
+    vary_filterbank = augment.resolve(augmentation)["vary_filterbank"]
 
     def loss_fn(params: Params, batch: dict, key: jax.Array):
         wave_key, mel_key = jax.random.split(key)
         batch = {name: _to_float(name, array) for name, array in batch.items()}
         batch = augment.augment_wave(wave_key, batch, augmentation)
-        batch["mel"] = model.frontend(batch.pop("audio"))
+        bank = None
+        if vary_filterbank:
+            bank = model.frontend.draw_bank(jax.random.fold_in(key, 2))
+        batch["mel"] = model.frontend(batch.pop("audio"), bank=bank)
         batch = augment.augment_mel(mel_key, batch, augmentation)
-        variables = {"params": params, "frozen": frozen}
         (logits, out), recorded = model.apply(
-            variables, batch["mel"], mutable=["updates"]
+            {"params": params, "frozen": frozen},
+            batch["mel"],
+            rngs={"dropout": jax.random.fold_in(key, 3)},
+            mutable=["updates"],
         )
         loss, measurements = objective(logits, out, batch)
         return loss, measurements, recorded.get("updates", {})

@@ -1,5 +1,6 @@
 """Step 2: training on clip labels (Effective Pre-Training, section II-C)."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
     def objective(logits, out, batch):
         return losses.clip_bce(out["clip_logits"], batch["clip_labels"])
 
-    task = train.Task(
-        name="weak", targets="clip", objective=objective, to_detector=to_detector
-    )
+    task = train.Task(name="weak", targets="clip", objective=objective)
+    if config["model"]["head"] == "linear":  # attention pools frames that are scored
+        task = dataclasses.replace(task, to_detector=to_detector)
     train.run(config, workdir, task)
 
 

@@ -12,9 +12,12 @@ from jaxsed.errors import InputError
 from jaxsed.evaluation.postprocess import median_filter
 from jaxsed.inference.detector import Detector
 from jaxsed.labels.events import events_from_scores
+from jaxsed.labels.vocab import Vocabulary
+from jaxsed.models import sed
 from jaxsed.weights import architecture, files
 from tests.test_inference.conftest import LABELS
 from tests.test_inference.sounds import noise_bursts, write_sound
+from tests.test_models import drawn
 
 
 def test_importing_the_package_leaves_jax_alone():
@@ -62,12 +65,30 @@ def test_a_frame_for_every_started_40_ms(detector, n_samples, n_frames):
     assert detector.clip_logits(wave).shape == (1, 4)
 
 
-def test_a_short_clip_is_a_clip_followed_by_silence(detector):
-    wave = noise_bursts(3.3)[None]
-    padded = np.pad(wave, ((0, 0), (0, 160_000 - wave.shape[1])))
-    np.testing.assert_array_equal(
-        detector.logits(wave), detector.logits(padded)[:, :83]
-    )
+@pytest.mark.parametrize("encoder", [n for n in sed.ENCODERS if n.startswith("tiny")])
+@pytest.mark.parametrize("seconds", [3.32, 0.04])
+def test_a_short_clip_is_seen_alone(encoder, seconds):
+    model = sed.build(encoder, len(LABELS))
+    wave = noise_bursts(10)[None, : round(seconds * 16_000)]
+    variables = drawn.params_for(model, jax.eval_shape(model.frontend, wave))
+    described = {
+        **architecture.describe(encoder),
+        "vocabulary": Vocabulary("four", LABELS).to_json(),
+        "frame_seconds": 0.04,
+    }
+    detector = Detector(model, variables["params"], described)
+    logits, out = jax.jit(lambda w: model.apply(variables, model.frontend(w)))(wave)
+    assert logits.shape == (1, round(25 * seconds), 4)
+    np.testing.assert_allclose(detector.logits(wave), logits, atol=2e-4)
+    np.testing.assert_allclose(detector.frames(wave), out["frames"], atol=5e-4)
+    clip_logits = detector.clip_logits(wave)
+    np.testing.assert_allclose(clip_logits, out["clip_logits"], atol=2e-4)
+
+
+def test_a_sample_more_than_a_label_frame_is_filled_up_with_silence(detector):
+    wave = noise_bursts(3.32)[None, :-639]
+    padded = np.pad(wave, ((0, 0), (0, 639)))
+    np.testing.assert_array_equal(detector.logits(wave), detector.logits(padded))
 
 
 def test_the_same_numbers_in_any_company(detector):
