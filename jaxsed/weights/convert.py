@@ -9,7 +9,8 @@ from typing import Any
 
 from jaxsed.errors import InputError, check_known
 from jaxsed.labels import vocab
-from jaxsed.weights import architecture, conversion_plan, files, mapping, torch_file
+from jaxsed.weights import architecture, conversion_plan, files, torch_file
+from jaxsed.weights.parameter_tree import nested
 
 STAGES = ("ssl", "weak", "strong")
 # Of the parameters that a file gives: raised when the same file would give others.
@@ -96,11 +97,13 @@ def convert_file(
 
     Raises:
         InputError: Not a checkpoint that can be converted; nothing is written then.
+        OSError: The folder cannot be written; nothing is left of it then.
     """
     started = time.perf_counter()
     source, folder = Path(source), Path(folder)
     if stage is not None:
         check_known("stage", stage, STAGES)
+    model = model and model.lower()  # the original's names are the same but for case
     classes = None if vocabulary is None else vocab.load(vocabulary)
     files.check_free(folder)
     if (folder / files.DESCRIPTION_FILE).exists() and not force:
@@ -119,7 +122,7 @@ def convert_file(
             "licence": licence or plan.found.licence,
             "provenance": _provenance(source, plan, made),
         }
-        files.save_model(folder, mapping.nested(leaves), description, plan.unused)
+        files.save_model(folder, nested(leaves), description, plan.unused)
     except InputError as error:
         text = str(error)
         raise InputError(

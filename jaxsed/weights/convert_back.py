@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxsed.errors import InputError
-from jaxsed.weights import files, mapping, torch_file_writer
+from jaxsed.weights import files, mapping, parameter_tree, torch_file_writer
 from jaxsed.weights.conversion_plan import FLOATS, HEADS
 from jaxsed.weights.layouts.defaults import defaults
 from jaxsed.weights.layouts.families import rules_for
@@ -100,7 +100,7 @@ def _with_rest(encoder: str, params, unused) -> dict[str, np.ndarray]:
     released = mapping.to_released(encoder, params)
     rests = {
         rule.key: rule.transform.rest
-        for rule in rules_for(encoder, mapping.flattened(params))
+        for rule in rules_for(encoder, parameter_tree.flattened(params))
     }
     for key, array in unused.items():
         if key in released:

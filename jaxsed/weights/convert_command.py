@@ -16,11 +16,16 @@ Exit status: 0 converted; 1 refused, nothing was written.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jaxsed.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxsed.weights.convert import Report
 
 SHOWN = 3  # keys of each kind without --verbose
 
@@ -52,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="class list of the heads (default: the file's, else audioset_strong_447)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of heads that have to be drawn"
+        "--seed", type=int, help="of heads that have to be drawn (default: 0)"
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
     parser.add_argument("--verbose", action="store_true", help="list every key")
@@ -64,32 +69,38 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       InputError: Refused; nothing was written.
     """
-    try:
-        return _to_torch(args) if args.to_torch else _from_torch(args)
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or args.out}: {error.strerror or error}"
-        ) from error
+    return _to_torch(args) if args.to_torch else _from_torch(args)
 
 
 def _from_torch(args: argparse.Namespace) -> int:
     from jaxsed.weights.convert import convert_file
 
-    if args.seed < 0:
-        raise InputError(f"--seed={args.seed}: give 0 or more")
-    if (args.source / "model.json").is_file():
+    seed = args.seed or 0
+    if seed < 0:
+        raise InputError(f"--seed={seed}: give 0 or more")
+    if os.path.isfile(args.source / "model.json"):
         raise InputError(
             f"{args.source}: is a model already; for the way back --to-torch"
         )
-    report = convert_file(
-        args.source,
-        args.out,
-        model=args.model,
-        stage=args.stage,
-        vocabulary=args.vocabulary,
-        seed=args.seed,
-        force=args.force,
-    )
+    try:
+        report = convert_file(
+            args.source,
+            args.out,
+            model=args.model,
+            stage=args.stage,
+            vocabulary=args.vocabulary,
+            seed=seed,
+            force=args.force,
+        )
+    except OSError as error:
+        raise InputError(
+            f"{args.out}: cannot be written: {error.strerror or error}"
+        ) from error
+    _print_report(report, args.verbose)
+    return 0
+
+
+def _print_report(report: "Report", verbose: bool) -> None:
     sequence = report.sequence
     layers = f"{sequence.get('layers')} layers of width {sequence.get('width')}"
     model = report.encoder + (
@@ -105,17 +116,16 @@ def _from_torch(args: argparse.Namespace) -> int:
     print(f"licence  {report.licence}")
     print(f"size     {report.n_parameters:,} parameters")
     used = dict.fromkeys(report.used, "")
-    _print_keys("used", used, args.verbose, counted_only=True)
-    _print_keys("dropped", report.dropped, args.verbose)
-    _print_keys("new", report.fresh, args.verbose)
+    _print_keys("used", used, verbose, counted_only=True)
+    _print_keys("dropped", report.dropped, verbose)
+    _print_keys("new", report.fresh, verbose)
     for note in report.notes:
         print(f"note     {_plain(note)}")
     print(f"written  {report.folder} in {report.seconds:.1f} s")
     print(f"next     {_next(report)}")
-    return 0
 
 
-def _next(report) -> str:
+def _next(report: "Report") -> str:
     if report.heads_are_drawn:
         return (
             "train it: python -m jaxsed.main --config=... "
@@ -127,11 +137,9 @@ def _next(report) -> str:
 def _to_torch(args: argparse.Namespace) -> int:
     from jaxsed.weights.convert_back import convert_back
 
-    given = [
-        f"--{name}" for name in ("model", "stage", "vocabulary") if getattr(args, name)
-    ]
-    if given:
-        raise InputError(f"{given[0]} has no meaning with --to-torch; leave it out")
+    for name in ("model", "stage", "vocabulary", "seed"):
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name} has no meaning with --to-torch; leave it out")
     report = convert_back(args.source, args.out, force=args.force)
     print(f"model    {report.encoder}, released layout, {report.n_tensors} tensors")
     _print_keys("filled", report.filled, args.verbose)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import sys
 import time
 import urllib.error
 from collections.abc import Iterator
@@ -110,6 +111,8 @@ def _fetch_from(url: str, wanted: Wanted, bar) -> None:
         best_bytes = max(best_bytes, part_bytes(wanted))
         if failed >= ATTEMPTS:
             raise RefusedError(reason)
+        if failed == 1 and not bar.disable:  # it may take a while
+            bar.write(f"{url} {reason}; trying again", file=sys.stderr)
         time.sleep(BACKOFF_SECONDS * 2 ** max(failed - 1, 0))
 
 

@@ -23,6 +23,7 @@ from jaxsed.errors import InputError
 from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.weights import architecture, tensors_file, torch_file
+from jaxsed.weights.parameter_tree import flattened, nested
 from jaxsed.weights.swap import replace_folder
 
 FORMAT = 1
@@ -73,7 +74,7 @@ def save_model(
     if missing:
         raise InputError(f"model description lacks {', '.join(missing)}")
     Vocabulary.from_json(description["vocabulary"])
-    leaves = _flatten(params)
+    leaves = _leaves(params)
     content = {"frame_seconds": FRAME_SECONDS, **description, "format": FORMAT}
     content |= {"parameters_sha256": "", "unused_sha256": ""}
     _to_json(content)  # refused, if at all, before anything is written
@@ -117,7 +118,7 @@ def load_model(folder: Path | str) -> tuple[dict[str, Any], dict[str, Any]]:
     except InputError as error:
         raise InputError(f"{folder / DESCRIPTION_FILE}: {error}") from error
     _check_parameters(path, arrays, expected)
-    return _unflatten(arrays), description
+    return nested(arrays), description
 
 
 def read_unused(
@@ -210,7 +211,10 @@ def _no_model(folder: Path) -> str:
             "give the folder of a model, e.g. RUN/model"
         )
     if folder.exists():
-        return f"{folder}: is a file; give the folder of a model, e.g. RUN/model"
+        return (
+            f"{folder}: is a file; give the folder of a model, e.g. RUN/model (of a "
+            "PyTorch checkpoint 'jaxsed convert' makes one)"
+        )
     return f"{folder}: no such model folder"
 
 
@@ -256,19 +260,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _walk(tree: Mapping[str, Any], prefix: str = ""):
-    for name, value in tree.items():
-        if not isinstance(name, str) or "/" in name:
-            raise InputError(f"parameter name {name!r} must be text without '/'")
-        if isinstance(value, Mapping):
-            yield from _walk(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name, value
-
-
-def _flatten(params: Params) -> dict[str, Any]:
+def _leaves(params: Params) -> dict[str, Any]:
     leaves = {}
-    for name, value in _walk(params):
+    for name, value in flattened(params).items():
         leaf = value if hasattr(value, "dtype") else np.asarray(value)
         if leaf.dtype != np.float32:
             raise InputError(
@@ -276,17 +270,6 @@ def _flatten(params: Params) -> dict[str, Any]:
             )
         leaves[name] = leaf
     return leaves
-
-
-def _unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *parents, leaf = name.split("/")
-        branch = tree
-        for parent in parents:
-            branch = branch.setdefault(parent, {})
-        branch[leaf] = array
-    return tree
 
 
 def check_free(folder: Path) -> None:
@@ -297,6 +280,9 @@ def check_free(folder: Path) -> None:
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"{folder}: is not a folder; choose another place")
+    for parent in folder.parents:
+        if parent.exists() and not parent.is_dir():
+            raise InputError(f"{folder}: {parent} is a file; choose another place")
     if folder.is_dir():
         taken = any(folder.iterdir()) and not (folder / DESCRIPTION_FILE).is_file()
         if taken:

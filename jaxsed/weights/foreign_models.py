@@ -5,6 +5,10 @@ from collections.abc import Iterable
 
 # All patterns of a row must be found; the first such row counts.
 _TELLING: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        (r"^encoder/norm/scale$|^encoder/\S+/kernel$", r"^strong_head/kernel$"),
+        "the parameters of a jaxsed model (its folder is what --to-torch takes)",
+    ),
     ((r"quantize\.embedding\.", r"patch_embedding\."), "a BEATs tokenizer, no encoder"),
     ((r"(audio|text)_branch\.",), "a CLAP (audio and text) model"),
     ((r"relative_position_bias_table$", r"tscam_conv\."), "an HTS-AT"),

@@ -10,6 +10,7 @@ import numpy as np
 from jaxsed.errors import InputError
 from jaxsed.weights.layouts.families import FAMILIES, rules_for
 from jaxsed.weights.layouts.rules import Rule
+from jaxsed.weights.parameter_tree import flattened, nested
 
 SHOWN = 3  # keys named in a message
 
@@ -224,29 +225,6 @@ def enumerated(names: Sequence[str], separator: str = ", ") -> str:
 def printable(name: str) -> str:
     """A key of a file without what would draw on a terminal, shortened if very long."""
     return "".join(char if char.isprintable() else "?" for char in name[:200])
-
-
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree of parameters from "/"-joined paths."""
-    tree: dict[str, Any] = {}
-    for path, array in flat.items():
-        *folders, name = path.split("/")
-        folder = tree
-        for step in folders:
-            folder = folder.setdefault(step, {})
-        folder[name] = array
-    return tree
-
-
-def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Parameters of a tree by "/"-joined path."""
-    flat = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(flattened(value, f"{prefix}{name}/"))
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def _made(path, rules, arrays):

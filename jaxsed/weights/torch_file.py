@@ -7,6 +7,7 @@ checkpoint reads a few kilobytes of it, and only what is used is read after that
 
 import dataclasses
 import mmap
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -94,9 +95,9 @@ def read(path: Path | str) -> TorchFile:
 
 
 def _map(path: Path):
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"{path} is a folder; give the checkpoint file itself")
-    if path.exists() and not path.is_file():  # a pipe or device, endless perhaps
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe, endless perhaps
         raise InputError(f"{path} is not a file; give a checkpoint's path")
     try:
         with open(path, "rb") as file:

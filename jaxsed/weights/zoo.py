@@ -5,6 +5,7 @@ cache if it is in neither. Beside each file in the cache, `FILE.sha256` holds it
 (as `sha256sum -c` reads it), which every later use of the file is checked against.
 """
 
+import contextlib
 import difflib
 import os
 import shutil
@@ -35,7 +36,8 @@ def find(name: str) -> Entry:
     wanted = name.strip().lower()
     if wanted in known:
         return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    near = [one for one in known if one.startswith(wanted or "?")][:3]
+    near = near or difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     suggested = " or ".join(dict.fromkeys(repr(known[one].name) for one in near))
     hint = f"did you mean {suggested}? " if near else ""
     raise InputError(
@@ -68,7 +70,7 @@ def local_path(entry: Entry, offline_dir: Path | str | None = None) -> Path | No
     """
     folders = [*_offline_folders(offline_dir), cache_folder()]
     paths = (folder / entry.file for folder in folders)
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def fetch(
@@ -88,14 +90,30 @@ def fetch(
     path = local_path(entry, offline_dir)
     if path is None:
         target = cache_folder() / entry.file
+        _make_folder(target.parent)
         try:
             path = _download(entry, target, progress)
         except InputError as error:
             raise InputError(
                 f"{entry.name}: {error}. {_by_hand(entry, target)}"
             ) from error
-    _check(entry, path)
+    try:
+        _check(entry, path)
+    except OSError as error:
+        raise InputError(
+            f"{entry.name}: {path} cannot be read: {error.strerror or error}"
+        ) from error
     return path
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made: {error.strerror or error}; "
+            f"${CACHE_VARIABLE} names another place for the cache"
+        ) from error
 
 
 def _download(entry: Entry, target: Path, progress: bool) -> Path:
@@ -196,8 +214,9 @@ def _recorded(record: Path) -> str | None:
 
 def _write_record(record: Path, sha256: str, file: str) -> None:
     partial = record.with_name(f"{record.name}.{os.getpid()}.part")
-    partial.write_text(f"{sha256}  {file}\n", encoding="utf-8")
-    os.replace(partial, record)
+    with contextlib.suppress(OSError):  # a cache that others fill and we only read
+        partial.write_text(f"{sha256}  {file}\n", encoding="utf-8")
+        os.replace(partial, record)
 
 
 def _offline_folders(offline_dir: Path | str | None) -> list[Path]:

@@ -18,6 +18,7 @@ from jaxsed.weights import (
     convert,
     files,
     mapping,
+    parameter_tree,
     tensors_file,
     torch_file,
 )
@@ -548,7 +549,7 @@ def test_only_released_layouts_can_be_written(tmp_path):
     }
     shapes = architecture.parameter_shapes(described)
     flat = {path: np.zeros(shape, np.float32) for path, shape in shapes.items()}
-    files.save_model(tmp_path / "m", mapping.nested(flat), described)
+    files.save_model(tmp_path / "m", parameter_tree.nested(flat), described)
     with pytest.raises(InputError, match="layout for encoder 'tiny_asit'"):
         convert_back(tmp_path / "m", tmp_path / "o.pt")
 
