@@ -178,7 +178,7 @@ def _n_classes(arrays, head) -> int | None:
     for name in ("weight", "bias"):
         array = arrays.get(f"{head}.{name}")
         if array is not None:
-            return len(array) if array.ndim else 0
+            return len(array) if array.ndim else None
     return None
 
 

@@ -9,7 +9,13 @@ from typing import Any
 
 from jaxsed.errors import InputError, check_known
 from jaxsed.labels import vocab
-from jaxsed.weights import architecture, conversion_plan, files, torch_file
+from jaxsed.weights import (
+    architecture,
+    conversion_plan,
+    files,
+    torch_file,
+    torch_foreign,
+)
 from jaxsed.weights.parameter_tree import nested
 
 STAGES = ("ssl", "weak", "strong")
@@ -111,9 +117,14 @@ def convert_file(
             f"{folder}: holds a model already; give another folder, or --force to "
             "replace it"
         )
-    content = torch_file.read(source).content
+    file = torch_file.read(source)
+    if harm := torch_foreign.runs_code(file.foreign):
+        raise InputError(
+            f"{source}: asks Python to run {harm}, which no honest checkpoint does; "
+            "nothing was run here, but torch.load may: delete it"
+        )
     try:
-        plan = conversion_plan.plan(content, model, stage, classes)
+        plan = conversion_plan.plan(file.content, model, stage, classes)
         description = {**plan.architecture, "vocabulary": plan.vocabulary.to_json()}
         shapes = architecture.parameter_shapes(description)
         leaves, made = conversion_plan.parameters(plan, shapes, seed)
