@@ -11,6 +11,7 @@ from jaxsed.frontends.presets import PRESETS
 from jaxsed.models import sed
 from jaxsed.weights.mapping import from_released, to_released
 from tests import goldens, synth
+from tests.test_models import teachers
 
 
 def waves():
@@ -121,7 +122,10 @@ def assert_audio_close(golden, logits):
 
 
 def assert_float64_close(golden, encoder, model_name, params):
-    """All stages in float64, at the float32 rounding of the stored numbers."""
+    """All stages in float64, at the float32 rounding of the stored numbers.
+
+    And the teacher's sequence model and heads on top of them, in both types.
+    """
     with jax.enable_x64(True):
         model = sed.build(encoder, 447, dtype="float64")
         params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
@@ -129,3 +133,7 @@ def assert_float64_close(golden, encoder, model_name, params):
         logits, out = jax.jit(model.apply)({"params": params}, mel)
         assert logits.dtype == jnp.float64
         assert_network_close(golden, logits, out, atol=2e-6, block_atol=2e-6)
+    if "net_rnn_seq" in golden:
+        for dtype in ("float32", "float64"):
+            aligned = np.asarray(out["aligned"], dtype)
+            teachers.assert_close(golden, f"{model_name}_rnn", aligned)

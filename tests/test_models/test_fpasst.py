@@ -36,12 +36,11 @@ def test_network_is_the_original_in_float32(forward):
 
 
 def test_audio_gives_the_originals_logits(forward):
-    logits = forward[0][2:].swapaxes(1, 2)
-    error = goldens.strided(GOLDEN, "logits", logits) - GOLDEN["logits"]
-    # Bounded by the float32 front-end: the original's own float32 run is as far off.
-    largest, rms, _ = GOLDEN["logits__f32err"]
-    assert np.abs(error).max() < 2 * largest
-    assert np.sqrt(np.mean(error**2)) < 2 * rms
+    parity.assert_audio_close(GOLDEN, forward[0][2:].swapaxes(1, 2))
+
+
+def test_network_is_the_original_in_float64(params):
+    parity.assert_float64_close(GOLDEN, "fpasst", "fpasst", params)
 
 
 def test_gradients_are_the_originals(params):

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.models import sed
 from jaxsed.models.sequence import KINDS, SequenceModel
 from tests import goldens
-from tests.test_models import drawn, efficient_sed, parity, teachers
+from tests.test_models import drawn, efficient_sed, teachers
 
 ATST = goldens.load("ATST-F")
 
@@ -18,23 +17,6 @@ def test_teachers_head_is_the_original(atst_frame_aligned):
     tolerance = teachers.TOLERANCE[atst_frame_aligned.dtype.name]
     goldens.assert_close(ATST, "net_seq250", atst_frame_aligned, tolerance)
     teachers.assert_close(ATST, "ATST-F_rnn", atst_frame_aligned)
-
-
-@pytest.mark.parametrize(
-    ("encoder", "name"),
-    [("beats", "BEATs"), ("fpasst", "fpasst"), ("m2d", "M2D"), ("asit", "ASIT")],
-)
-def test_other_teachers_heads_are_the_originals(encoder, name):
-    golden = goldens.load(name)
-    params = parity.released_params(encoder, name)
-    with jax.enable_x64(True):
-        params = jax.tree.map(lambda x: jnp.asarray(x, "float64"), params)
-        model = sed.build(encoder, 447, dtype="float64")
-        mel = parity.synthetic_mel(name).astype("float64")
-        _, out = jax.jit(model.apply)({"params": params}, mel)
-        aligned = np.asarray(out["aligned"])
-    for dtype in ("float32", "float64"):
-        teachers.assert_close(golden, f"{name}_rnn", aligned.astype(dtype))
 
 
 def test_bilstm_is_the_original(atst_frame_aligned):
