@@ -13,7 +13,8 @@ from jaxsed.weights import architecture, fresh, mapping, tensors_file
 from jaxsed.weights.layouts.families import rules_for
 from jaxsed.weights.layouts.rules import Rule
 from jaxsed.weights.recognise import recognise
-from jaxsed.weights.released_layout import Recognised
+from jaxsed.weights.released_layout import Recognised, released_prefix
+from jaxsed.weights.torch_content import flatten
 
 STRONG, WEAK = HEADS = ("strong_head", "weak_head")
 DEFAULT_VOCABULARY = "audioset_strong_447"
@@ -39,6 +40,8 @@ class Plan:
         types: By the rules' keys, the file's type where it is not float32 and nothing is
             lost by float32.
         notes: For the person who converts.
+        paths: Where arrays are in the file, by their key of the released layout; those
+            that were made of others have none.
     """
 
     found: Recognised
@@ -52,6 +55,7 @@ class Plan:
     spelled: dict[str, str]
     types: dict[str, str]
     notes: list[str]
+    paths: dict[str, str]
 
 
 def plan(
@@ -117,7 +121,22 @@ def plan(
         spelled={key: name for key, name in spelled.items() if key != name},
         types=_types(used, notes),
         notes=notes,
+        paths=_paths(content, found),
     )
+
+
+def _paths(content, found: Recognised) -> dict[str, str]:
+    flat = flatten(content)
+    container = f"{found.container}." if found.container else ""
+    ours = released_prefix(found.encoder)
+    paths = {}
+    for key, array in found.arrays.items():
+        of_encoder = container + found.prefix + key.removeprefix(ours)
+        beside_it = container + found.prefix.removesuffix(ours) + key
+        for path in (of_encoder, beside_it, container + key):
+            if flat.get(path) is array:
+                paths.setdefault(key, path)
+    return paths
 
 
 def parameters(

@@ -39,8 +39,9 @@ class Report:
         vocabulary: Name of the class list.
         licence: Of the weights.
         n_parameters: Number of the model's parameters.
-        used: Keys, as in the released layout, that became parameters.
-        dropped: Reason by key, of all others.
+        used: Paths in the file of what became parameters; of what had to be made into
+            something else first, its key of the released layout.
+        dropped: Reason by path in the file, of all others.
         fresh: By path how it was made, of parameters that the file does not hold.
         notes: Whatever else is worth knowing.
         seconds: How long it took.
@@ -151,8 +152,13 @@ def convert_file(
         vocabulary=plan.vocabulary.name,
         licence=description["licence"],
         n_parameters=sum(math.prod(shape) for shape in shapes.values()),
-        used=tuple(plan.spelled.get(key, key) for key in plan.used),
-        dropped=plan.dropped,
+        used=tuple(
+            plan.paths.get(spelled, spelled)
+            for spelled in (plan.spelled.get(key, key) for key in plan.used)
+        ),
+        dropped={
+            plan.paths.get(key, key): reason for key, reason in plan.dropped.items()
+        },
         fresh=made,
         notes=tuple(plan.notes),
         seconds=time.perf_counter() - started,

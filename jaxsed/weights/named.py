@@ -94,8 +94,7 @@ def _make(folder: Path, entry: Entry, source: Path) -> None:
         replace_folder(workshop / folder.name, folder)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
-    untrained = "; its heads are not trained" if report.heads_are_drawn else ""
-    print(
-        f"jaxsed: {entry.name}: converted to {folder}; licence {licence}{untrained}",
-        file=sys.stderr,
-    )
+    facts = [f"converted to {folder}", f"licence {licence}", entry.note]
+    if report.heads_are_drawn:
+        facts.append("its heads are not trained")
+    print(f"jaxsed: {entry.name}: {'; '.join(filter(None, facts))}", file=sys.stderr)

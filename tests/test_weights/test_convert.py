@@ -20,6 +20,7 @@ from jaxsed.weights import (
     mapping,
     parameter_tree,
     tensors_file,
+    torch_content,
     torch_file,
 )
 from jaxsed.weights.convert import convert_file
@@ -116,6 +117,9 @@ def test_originals_convert_and_their_tensors_come_back(reads, tmp_path, start):
     report = convert_file(reads(content), tmp_path / "m")
     assert (report.encoder, report.stage) == (encoder, "ssl")
     assert (report.container, report.prefix) == ("teacher", theirs)
+    in_file = torch_content.flatten(content).keys()
+    assert set(report.used) | report.dropped.keys() == in_file
+    assert len(report.used) + len(report.dropped) == len(in_file)
     heads = {
         f"{head}/{name}"
         for head in ("strong_head", "weak_head")
