@@ -9,7 +9,7 @@ import numpy as np
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.vocab import Vocabulary
-from jaxsed.weights import architecture, fresh, mapping, tensors_file
+from jaxsed.weights import architecture, fresh, mapping, safetensors_writer
 from jaxsed.weights.layouts.families import rules_for
 from jaxsed.weights.layouts.rules import Rule
 from jaxsed.weights.recognise import recognise
@@ -82,7 +82,7 @@ def plan(
     def drop(key, reason):
         dropped[key] = reason
         unused[key] = arrays.pop(key)
-        if not tensors_file.is_storable(unused[key].dtype):
+        if not safetensors_writer.is_storable(unused[key].dtype):
             notes.append(f"{key}, {unused[key].dtype}, cannot be kept for the way back")
             del unused[key]
 

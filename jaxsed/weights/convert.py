@@ -13,8 +13,8 @@ from jaxsed.weights import (
     architecture,
     conversion_plan,
     files,
+    torch_content,
     torch_file,
-    torch_foreign,
 )
 from jaxsed.weights.parameter_tree import nested
 
@@ -119,7 +119,7 @@ def convert_file(
             "replace it"
         )
     file = torch_file.read(source)
-    if harm := torch_foreign.runs_code(file.foreign):
+    if harm := torch_content.runs_code(file.foreign):
         raise InputError(
             f"{source}: asks Python to run {harm}, which no honest checkpoint does; "
             "nothing was run here, but torch.load may: delete it"

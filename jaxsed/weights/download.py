@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jaxsed.errors import InputError
 from jaxsed.weights import file_lock
-from jaxsed.weights.transfer import (
+from jaxsed.weights.download_request import (
     BrokenOffError,
     RefusedError,
     Wanted,

@@ -22,7 +22,7 @@ import numpy as np
 from jaxsed.errors import InputError
 from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
-from jaxsed.weights import architecture, tensors_file, torch_file
+from jaxsed.weights import architecture, safetensors_writer, torch_file
 from jaxsed.weights.parameter_tree import flattened, nested
 from jaxsed.weights.swap import replace_folder
 
@@ -83,12 +83,12 @@ def save_model(
     partial = folder.parent / f".jaxsed-{uuid.uuid4().hex[:12]}.partial"
     try:
         partial.mkdir()
-        content["parameters_sha256"] = tensors_file.write(
+        content["parameters_sha256"] = safetensors_writer.write(
             partial / PARAMETER_FILE, leaves
         )
         del content["unused_sha256"]
         if unused:
-            written = tensors_file.write(partial / UNUSED_FILE, unused)
+            written = safetensors_writer.write(partial / UNUSED_FILE, unused)
             content["unused_sha256"] = written
         _write_durably(partial / DESCRIPTION_FILE, _to_json(content).encode())
         replace_folder(partial, folder)

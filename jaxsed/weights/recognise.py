@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxsed.errors import InputError, check_known
-from jaxsed.weights import foreign_models
+from jaxsed.weights import other_models
 from jaxsed.weights.layouts import external_deit
 from jaxsed.weights.layouts.families import FAMILIES, rules_for
 from jaxsed.weights.mapping import enumerated
@@ -92,7 +92,7 @@ def recognise(content: Any, encoder: str | None = None) -> Recognised:
     best = candidates[0] if candidates else None
     if best is None or best.found < MIN_FOUND or best.contradiction:
         best = _insist(candidates, encoder, flat)
-    seems = foreign_models.seems_to_be(flat)
+    seems = other_models.seems_to_be(flat)
     if best.layout == "beats" and seems and "BEATs" in seems:
         raise InputError(f"this looks like {seems}")
     if encoder is not None and best.encoder != encoder:
@@ -108,7 +108,7 @@ def _insist(candidates, encoder, flat) -> _Candidate:
     for candidate in candidates:
         if candidate.encoder == encoder and candidate.found >= MIN_FOUND:
             return dataclasses.replace(candidate, contradiction=None)
-    seems = foreign_models.seems_to_be(flat)
+    seems = other_models.seems_to_be(flat)
     near = {one.name: one.contradiction for one in candidates if one.found > 0.9}
     if near and (seems is None or "timm" in seems):
         listed = "; ".join(f"{name}, but {reason}" for name, reason in near.items())

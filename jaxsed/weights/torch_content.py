@@ -1,6 +1,7 @@
 """What reading a checkpoint gives: plain containers, numpy arrays and placeholders."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ MAX_DEPTH = 64
 # unfold to 10^10 values: those that `flatten` refuses.
 MAX_VISITS = 200_000
 MAX_PATH_LENGTH = 10_000
+# Functions that no checkpoint has a use for.
+_RUNS_CODE = re.compile(
+    r"(os|posix|nt)\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*|remove|unlink|rmdir)"
+    r"|(builtins|__builtin__)\.(eval|exec|execfile|compile|__import__)"
+    r"|(subprocess|runpy|pty)\..*"
+)
 
 
 class BrokenFileError(ValueError):
@@ -81,6 +88,15 @@ def flatten(content: Any) -> dict[str, np.ndarray]:
 
     collect(content, "")
     return found
+
+
+def runs_code(names: Iterable[str]) -> str | None:
+    """Returns the first of the names in a pickle that no honest checkpoint asks for.
+
+    Args:
+      names: Of classes and functions, as in `torch_file.TorchFile.foreign`.
+    """
+    return next(filter(_RUNS_CODE.fullmatch, names), None)
 
 
 def check_nesting(content: Any) -> list[Placeholder]:

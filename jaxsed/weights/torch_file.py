@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxsed.errors import InputError
-from jaxsed.weights import torch_foreign, torch_pickle, torch_safetensors
+from jaxsed.weights import other_files, safetensors_reader, torch_pickle
 from jaxsed.weights.torch_content import (
     BrokenFileError,
     Placeholder,
@@ -116,15 +116,15 @@ def _content(buffer) -> tuple[str, Any]:
         return "zip", _read_zip(Archive(buffer))
     if head[:1] == b"\x80" and head[2:].startswith(_LEGACY_MAGIC):
         return "legacy", _read_legacy(buffer)
-    if torch_safetensors.is_safetensors(head):
-        return "safetensors", torch_safetensors.read(buffer)
-    raise BrokenFileError(f"it seems to be {torch_foreign.seems_to_be(head)}")
+    if safetensors_reader.is_safetensors(head):
+        return "safetensors", safetensors_reader.read(buffer)
+    raise BrokenFileError(f"it seems to be {other_files.seems_to_be(head)}")
 
 
 def _read_zip(archive: Archive) -> Any:
     pickles = [name for name in archive.names if name.split("/")[1:] == ["data.pkl"]]
     if len(pickles) != 1:
-        described = torch_foreign.archive_seems_to_be(archive.names)
+        described = other_files.archive_seems_to_be(archive.names)
         raise BrokenFileError(f"it seems to be {described}")
     folder = pickles[0].removesuffix("data.pkl")
     if f"{folder}constants.pkl" in archive.names:

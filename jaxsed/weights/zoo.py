@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jaxsed.errors import InputError
 from jaxsed.weights import download
-from jaxsed.weights.transfer import Wanted
+from jaxsed.weights.download_request import Wanted
 from jaxsed.weights.zoo_entries import ENTRIES, Entry
 
 # `os.pathsep` between several folders.

@@ -19,7 +19,7 @@ from jaxsed.weights import (
     files,
     mapping,
     parameter_tree,
-    tensors_file,
+    safetensors_writer,
     torch_content,
     torch_file,
 )
@@ -332,7 +332,7 @@ class TestTypes:
 
     def test_safetensors_are_read_too(self, tmp_path):
         tensors = small.state_dict("ASIT")
-        tensors_file.write(tmp_path / "a.safetensors", tensors)
+        safetensors_writer.write(tmp_path / "a.safetensors", tensors)
         report = convert_file(tmp_path / "a.safetensors", tmp_path / "m")
         assert report.encoder == "asit"
         convert_back(tmp_path / "m", tmp_path / "back.pt")

@@ -117,7 +117,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.tensors_file, "write", full)
+    monkeypatch.setattr(files.safetensors_writer, "write", full)
     assert run(source, tmp_path / "m") == 1
     assert "No space left" in capsys.readouterr().err
     assert os.listdir(tmp_path) == [source.name]

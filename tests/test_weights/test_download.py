@@ -10,9 +10,9 @@ import pytest
 
 from jaxsed.errors import InputError
 from jaxsed.weights import download as download_module
-from jaxsed.weights import transfer
+from jaxsed.weights import download_request
 from jaxsed.weights.download import download
-from jaxsed.weights.transfer import Wanted
+from jaxsed.weights.download_request import Wanted
 from tests.test_weights import web
 
 CONTENT = np.random.default_rng(0).bytes(1_000_003)
@@ -30,7 +30,7 @@ def server():
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     monkeypatch.setattr(download_module, "BACKOFF_SECONDS", 0.001)
-    monkeypatch.setattr(transfer, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(download_request, "TIMEOUT_SECONDS", 0.5)
 
 
 @pytest.fixture

@@ -1,13 +1,6 @@
 """What a file seems to be that is not a checkpoint, in words for the person who gave it."""
 
-import re
-from collections.abc import Iterable, Sequence
-
-_RUNS_CODE = re.compile(
-    r"(os|posix|nt)\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*|remove|unlink|rmdir)"
-    r"|(builtins|__builtin__)\.(eval|exec|execfile|compile|__import__)"
-    r"|(subprocess|runpy|pty)\..*"
-)
+from collections.abc import Sequence
 
 _BEGINNINGS = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras or TensorFlow weights?)"),
@@ -87,12 +80,3 @@ def _is_text(head: bytes) -> bool:
 def _first_line(head: bytes) -> str:
     lines = head.decode("utf-8", errors="replace").strip().splitlines()
     return lines[0][:60] if lines else ""
-
-
-def runs_code(names: Iterable[str]) -> str | None:
-    """Returns the first of the names in a pickle that no honest checkpoint asks for.
-
-    Args:
-      names: Of classes and functions, as in `torch_file.TorchFile.foreign`.
-    """
-    return next(filter(_RUNS_CODE.fullmatch, names), None)

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import safetensors.numpy
 
-from jaxsed.weights import tensors_file, torch_file
+from jaxsed.weights import safetensors_writer, torch_file
 
 
 def test_the_bytes_are_those_of_the_library(tmp_path):
@@ -18,7 +18,7 @@ def test_the_bytes_are_those_of_the_library(tmp_path):
         "half": np.arange(3, dtype=np.float16),
     }
     path = tmp_path / "t.safetensors"
-    digest = tensors_file.write(path, tensors)
+    digest = safetensors_writer.write(path, tensors)
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
     assert path.read_bytes() == safetensors.numpy.save(arrays)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -32,7 +32,7 @@ def test_layouts_and_types_survive(tmp_path):
         "big": np.arange(3, dtype=">i4"),
     }
     path = tmp_path / "t.safetensors"
-    tensors_file.write(path, tensors)
+    safetensors_writer.write(path, tensors)
     for name, array in torch_file.read(path).content.items():
         assert array.dtype == tensors[name].dtype.newbyteorder("=")
         assert array.tolist() == tensors[name].tolist() or name == "brain"
@@ -54,5 +54,5 @@ def test_tensors_are_made_one_at_a_time(tmp_path):
             events.append(self.name)
             return np.zeros(2, np.float32)
 
-    tensors_file.write(tmp_path / "t", {name: Lazy(name) for name in "ba"})
+    safetensors_writer.write(tmp_path / "t", {name: Lazy(name) for name in "ba"})
     assert events == ["a", "b"]
