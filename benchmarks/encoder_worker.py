@@ -14,6 +14,7 @@ import optax
 from benchmarks.side_by_side import serve
 from jaxsed import losses
 from jaxsed.models import sed
+from jaxsed.models.dense import multiplied_in
 from jaxsed.stages.train import init_params
 from jaxsed.training import sharding, state, step
 
@@ -38,6 +39,7 @@ def prepare(encoder: str, dtype: str, mode: str, batch: int) -> Callable[[], obj
     )
     wave = jnp.asarray(rng.normal(0, 0.1, (batch, N_SAMPLES)), jnp.float32)
     if mode == "forward":
+        params = multiplied_in(params, dtype)  # as a `Detector` holds them
         forward = jax.jit(
             lambda params, wave: model.apply({"params": params}, model.frontend(wave))[
                 0

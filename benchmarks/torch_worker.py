@@ -7,6 +7,7 @@ jaxsed need not be installed there.
 """
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -65,10 +66,13 @@ def prepare(encoder: str, mode: str, batch: int) -> Callable[[], object]:
 
 
 def _model(encoder: str) -> torch.nn.Module:
-    module, class_name, arguments, width = WRAPPERS[encoder]
+    module_name, class_name, arguments, width = WRAPPERS[encoder]
     wrapper = importlib.import_module("models.prediction_wrapper").PredictionsWrapper
     with contextlib.redirect_stdout(sys.stderr):
-        base = getattr(importlib.import_module(module), class_name)(*arguments)
+        module = importlib.import_module(module_name)
+        if encoder == "fpasst":  # would fetch the ImageNet weights it starts from
+            module.get_model = functools.partial(module.get_model, pretrained=False)
+        base = getattr(module, class_name)(*arguments)
         return wrapper(base, n_classes_strong=N_CLASSES, embed_dim=width).eval()
 
 
