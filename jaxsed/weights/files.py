@@ -24,7 +24,7 @@ from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.weights import architecture, safetensors_writer, torch_file
 from jaxsed.weights.parameter_tree import flattened, nested
-from jaxsed.weights.swap import replace_folder
+from jaxsed.weights.swap import parents_of, replace_folder
 
 FORMAT = 1
 DESCRIPTION_FILE = "model.json"
@@ -78,23 +78,22 @@ def save_model(
     content = {"frame_seconds": FRAME_SECONDS, **description, "format": FORMAT}
     content |= {"parameters_sha256": "", "unused_sha256": ""}
     _to_json(content)  # refused, if at all, before anything is written
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # A short name of its own, so that a folder name at the system's limit still works.
     partial = folder.parent / f".jaxsed-{uuid.uuid4().hex[:12]}.partial"
-    try:
-        partial.mkdir()
-        content["parameters_sha256"] = safetensors_writer.write(
-            partial / PARAMETER_FILE, leaves
-        )
-        del content["unused_sha256"]
-        if unused:
-            written = safetensors_writer.write(partial / UNUSED_FILE, unused)
-            content["unused_sha256"] = written
-        _write_durably(partial / DESCRIPTION_FILE, _to_json(content).encode())
-        replace_folder(partial, folder)
-        _keep_other_files(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with parents_of(folder):
+        try:
+            partial.mkdir()
+            written = safetensors_writer.write(partial / PARAMETER_FILE, leaves)
+            content["parameters_sha256"] = written
+            del content["unused_sha256"]
+            if unused:
+                written = safetensors_writer.write(partial / UNUSED_FILE, unused)
+                content["unused_sha256"] = written
+            _write_durably(partial / DESCRIPTION_FILE, _to_json(content).encode())
+            replace_folder(partial, folder)
+            _keep_other_files(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def load_model(folder: Path | str) -> tuple[dict[str, Any], dict[str, Any]]:

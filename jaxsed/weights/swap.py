@@ -1,8 +1,28 @@
-"""Putting a finished folder in the place of another in one step."""
+"""A finished folder takes its place in one step; an unfinished one leaves no trace."""
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+
+@contextlib.contextmanager
+def parents_of(folder: Path) -> Iterator[None]:
+    """Makes the folders above `folder`; if the work fails, they are gone again.
+
+    Args:
+      folder: What is made in the body of the `with`.
+    """
+    made = [parent for parent in folder.parents if not parent.exists()]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # another's files are in there by now
+            for parent in made:
+                parent.rmdir()
+        raise
 
 
 def replace_folder(partial: Path, folder: Path) -> None:

@@ -118,9 +118,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.safetensors_writer, "write", full)
-    assert run(source, tmp_path / "m") == 1
-    assert "No space left" in capsys.readouterr().err
-    assert os.listdir(tmp_path) == [source.name]
+    for out in (tmp_path / "m", tmp_path / "run" / "deep" / "m"):
+        assert run(source, out) == 1
+        message = f"{out}: cannot be written: No space left on device\n"
+        assert capsys.readouterr().err == f"jaxsed convert: {message}"
+        assert os.listdir(tmp_path) == [source.name]
 
 
 def test_ctrl_c_is_status_130_and_leaves_nothing(source, tmp_path, monkeypatch):
