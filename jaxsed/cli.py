@@ -5,6 +5,7 @@ Exit status of every command: 0 all went well; 1 refused, or nothing could be do
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -41,10 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     args = build_parser().parse_args(argv)
     try:
-        return COMMANDS[args.command].run(args)
+        status = COMMANDS[args.command].run(args)
+        sys.stdout.flush()
+        return status
     except InputError as error:
         print(f"jaxsed {args.command}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(f"jaxsed {args.command}: stopped; run it again to go on", file=sys.stderr)
         return 130

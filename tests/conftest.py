@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 # Before jax is imported by anything: a laptop's view of a mesh. Eight fake devices let
 # every test that wants to build a real one.
@@ -8,5 +9,6 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Most of a test's time is XLA compiling programs that other tests compile as well.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", ".pytest_cache/xla")
+CACHE = Path(__file__).parent.parent / ".pytest_cache" / "xla"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from jaxsed import cli
@@ -37,3 +40,15 @@ def test_status_of_what_a_command_raises(monkeypatch, error, status):
 
     monkeypatch.setattr(cli.COMMANDS["detect"], "run", run)
     assert cli.main(["detect", "a.wav", "--weights", "m", "--out", "o"]) == status
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly():
+    listing = subprocess.Popen(
+        [sys.executable, "-m", "jaxsed.cli", "weights", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    listing.stdout.close()
+    assert listing.stderr.read() == ""
+    assert listing.wait() == 141  # as a shell reports SIGPIPE

@@ -149,6 +149,8 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def _print_model(folder: str, detector) -> None:
+    from jaxsed.weights import fresh
+
     description = detector.description
     print(
         f"model {folder}: {description['encoder']}, {len(detector.labels)} classes of "
@@ -156,6 +158,12 @@ def _print_model(folder: str, detector) -> None:
         f"{description['licence']}",
         file=sys.stderr,
     )
+    if fresh.heads_are_drawn(description["provenance"].get("fresh", {})):
+        print(
+            "warning: its checkpoint had no heads, so what it detects is chance; train "
+            f"it first (--config.init={folder})",
+            file=sys.stderr,
+        )
 
 
 def _work(results, files, problems: list[str]) -> int:

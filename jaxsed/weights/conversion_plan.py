@@ -169,7 +169,7 @@ def parameters(
             made[path] = f"copy of {other}"
         elif fresh.can_draw(path, shapes):
             leaves[path] = fresh.drawn(path, shapes, seed)
-            made[path] = f"drawn with seed {seed}"
+            made[path] = f"{fresh.HOW} with seed {seed}"
         else:
             raise InputError(f"it holds nothing for the parameter {path}")
     return leaves, made

@@ -13,6 +13,7 @@ from jaxsed.weights import (
     architecture,
     conversion_plan,
     files,
+    fresh,
     torch_content,
     torch_file,
 )
@@ -67,10 +68,7 @@ class Report:
     @property
     def heads_are_drawn(self) -> bool:
         """Whether the model knows no class yet, as its file had no head."""
-        return any(
-            path.startswith(conversion_plan.HEADS) and how.startswith("drawn")
-            for path, how in self.fresh.items()
-        )
+        return fresh.heads_are_drawn(self.fresh)
 
 
 def convert_file(

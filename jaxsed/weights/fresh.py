@@ -2,8 +2,11 @@
 
 import math
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
+
+HOW = "drawn"  # what a report says first of a parameter that was drawn
 
 
 def drawn(path: str, shapes: dict[str, tuple[int, ...]], seed: int) -> np.ndarray:
@@ -31,3 +34,16 @@ def can_draw(path: str, shapes: dict[str, tuple[int, ...]]) -> bool:
     folder, _, name = path.rpartition("/")
     is_such = folder in ("strong_head", "weak_head") or "/stem_" in folder
     return is_such and name in ("kernel", "bias") and f"{folder}/kernel" in shapes
+
+
+def heads_are_drawn(fresh: Mapping[str, str]) -> bool:
+    """Says whether a model knows no class yet, as its checkpoint had no head.
+
+    Args:
+        fresh: How each parameter that the checkpoint did not hold was made, by path; in
+            a model's description `provenance["fresh"]`.
+    """
+    heads = ("strong_head", "weak_head")
+    return any(
+        path.startswith(heads) and how.startswith(HOW) for path, how in fresh.items()
+    )

@@ -63,6 +63,16 @@ def test_a_real_run_from_the_shell_loads_the_model_itself(
     )
 
 
+def test_a_model_without_trained_heads_is_said_to_guess(
+    detect, detector, tmp_path, monkeypatch
+):
+    path = write_sound(tmp_path / "a.wav", 1)
+    assert "warning" not in detect(path)[2]
+    made = {"fresh": {"strong_head/kernel": "drawn with seed 0"}}
+    monkeypatch.setitem(detector.description, "provenance", made)
+    assert "had no heads, so what it detects is chance" in detect(path)[2]
+
+
 def test_folders_are_mirrored_and_namesakes_kept_apart(detect, tmp_path):
     sounds = tmp_path / "sounds"
     names = ["a.wav", "a.flac", "sub/a.wav", "sub/déjà vu ☃.ogg", "sub/deep/B.WAV"]
