@@ -173,6 +173,11 @@ def frame_mn10(dtype: Any = "float32") -> FrameMobileNet:
     return FrameMobileNet(dtype=dtype)
 
 
-def tiny_frame_mn(dtype: Any = "float32") -> FrameMobileNet:
-    """The same model small enough to train on a CPU in minutes."""
+def tiny_frame_mn06(dtype: Any = "float32") -> FrameMobileNet:
+    """Few blocks of few channels, those times 0.6."""
+    return FrameMobileNet(TINY, width_multiplier=0.6, dtype=dtype)
+
+
+def tiny_frame_mn10(dtype: Any = "float32") -> FrameMobileNet:
+    """Few blocks of few channels: small enough to train on a CPU in minutes."""
     return FrameMobileNet(TINY, dtype=dtype)

@@ -12,7 +12,12 @@ from jaxsed.models.asit import asit, tiny_asit
 from jaxsed.models.atst_frame import atst_frame, tiny_atst_frame
 from jaxsed.models.beats import beats, tiny_beats
 from jaxsed.models.fpasst import fpasst, tiny_fpasst
-from jaxsed.models.frame_mn import frame_mn06, frame_mn10, tiny_frame_mn
+from jaxsed.models.frame_mn import (
+    frame_mn06,
+    frame_mn10,
+    tiny_frame_mn06,
+    tiny_frame_mn10,
+)
 from jaxsed.models.heads import LinearHead, align, time_mean
 from jaxsed.models.m2d import m2d, tiny_m2d
 from jaxsed.models.pooling import attention_pool
@@ -31,7 +36,8 @@ ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
     "tiny_fpasst": tiny_fpasst,
     "tiny_m2d": tiny_m2d,
     "tiny_asit": tiny_asit,
-    "tiny_frame_mn": tiny_frame_mn,
+    "tiny_frame_mn06": tiny_frame_mn06,
+    "tiny_frame_mn10": tiny_frame_mn10,
 }
 SEQUENCES = ("none", *KINDS)
 HEADS = ("linear", "attention")

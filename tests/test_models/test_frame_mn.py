@@ -6,7 +6,7 @@ import pytest
 from jaxsed import optim
 from jaxsed.errors import InputError
 from jaxsed.models import sed
-from jaxsed.models.frame_mn import frame_mn06, frame_mn10, tiny_frame_mn
+from jaxsed.models.frame_mn import frame_mn06, frame_mn10, tiny_frame_mn10
 from jaxsed.weights.mapping import from_released, to_released
 from tests import goldens, synth
 from tests.test_models import drawn, lengths, parity
@@ -112,7 +112,7 @@ def test_sizes_are_the_originals(encoder, n_parameters, width):
 def test_a_frame_for_every_40_ms(n_mel_frames, n_frames):
     mel = jax.ShapeDtypeStruct((2, n_mel_frames, 128), jnp.float32)
     (frames, out), _ = jax.eval_shape(
-        tiny_frame_mn().init_with_output, jax.random.key(0), mel
+        tiny_frame_mn10().init_with_output, jax.random.key(0), mel
     )
     assert frames.shape == (2, n_frames, 96)
     assert out["block_0"].shape == (2, -(-n_mel_frames // 2), 64, 16)
@@ -120,11 +120,11 @@ def test_a_frame_for_every_40_ms(n_mel_frames, n_frames):
 
 
 def test_padding_changes_nothing_for_a_clip():
-    lengths.assert_padding_changes_nothing(tiny_frame_mn(), 128, (41, 7, 2))
+    lengths.assert_padding_changes_nothing(tiny_frame_mn10(), 128, (41, 7, 2))
 
 
 def test_padding_changes_no_statistics_of_a_batch():
-    encoder = tiny_frame_mn()
+    encoder = tiny_frame_mn10()
     mel = jax.random.normal(jax.random.key(0), (2, 41, 128))
     params = drawn.params_for(encoder, mel)
     padded = jnp.pad(mel, ((0, 0), (0, 11), (0, 0)), constant_values=50.0)
@@ -144,7 +144,7 @@ def test_padding_changes_no_statistics_of_a_batch():
 
 def test_longer_than_ten_seconds_says_to_window():
     with pytest.raises(InputError, match=r"10\.01 s long.*windows of at most 10 s"):
-        tiny_frame_mn().init(jax.random.key(0), jnp.zeros((1, 1001, 128)))
+        tiny_frame_mn10().init(jax.random.key(0), jnp.zeros((1, 1001, 128)))
 
 
 def test_every_block_is_a_layer_of_layer_wise_decay():

@@ -94,7 +94,7 @@ def test_batch_must_fit_the_devices(small, tmp_path):
 def with_statistics(small, tmp_path_factory):
     """A finished run of an encoder with batch normalisation, and its config."""
     workdir = tmp_path_factory.mktemp("runs") / "frame_mn"
-    config = small(**{"model.encoder": "tiny_frame_mn"})
+    config = small(**{"model.encoder": "tiny_frame_mn10"})
     strong.run(config, workdir)
     return workdir, config
 
@@ -129,7 +129,7 @@ def test_a_frozen_encoder_is_left_as_it_is_statistics_included(
     with_statistics, small, tmp_path
 ):
     start = with_statistics[0] / "model"
-    changes = {"model.encoder": "tiny_frame_mn", "init": str(start), "steps": 1}
+    changes = {"model.encoder": "tiny_frame_mn10", "init": str(start), "steps": 1}
     strong.run(small(**changes, **{"optim.frozen": ("^encoder/",)}), tmp_path)
     before, after = (files.load_model(d)[0] for d in (start, tmp_path / "model"))
     jax.tree.map(np.testing.assert_array_equal, after["encoder"], before["encoder"])
