@@ -61,8 +61,11 @@ def _training_step(model, params, wave):
     optimizer = optax.adam(1e-5)
     train_state = state.create(params, optimizer)
     shardings = sharding.state_sharding(mesh, jax.eval_shape(lambda: train_state))
+    # As it comes out of a step: otherwise the second step is compiled anew.
+    train_state = jax.device_put(train_state, shardings)
     run_step = step.make_train_step(loss_fn, optimizer, lambda _: 1e-5, mesh, shardings)
     batch = {"audio": wave, "labels": jnp.zeros((len(wave), 250, N_CLASSES))}
+    batch = jax.device_put(batch, sharding.batch_sharding(mesh))
     held = [train_state]
 
     def call():
