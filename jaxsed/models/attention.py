@@ -9,6 +9,9 @@ import jax.numpy as jnp
 
 from jaxsed.models.dense import Dense, materialized, row_major, transposed
 
+# Scores of more than this go through a CPU's memory rather than its caches, where clips
+# are then taken one by one (32 MiB; benchmarks/encoders.py).
+CACHED_SCORES = 2**23
 NEVER = -1e30  # a score that softmax turns into exactly 0, also beside a bias
 
 
@@ -67,7 +70,20 @@ def padding_bias(valid: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _attend_by_head(query, key, value, bias, kept):
-    return _attend_forward(query, key, value, bias, kept)[0]
+    def together(*operands):
+        return _attend_forward(*operands)[0]
+
+    def clip_by_clip(*operands):
+        def one(clip):
+            return together(*jax.tree.map(lambda x: x[None], clip))[0]
+
+        return jax.lax.map(one, operands)
+
+    operands = query, key, value, bias, kept
+    n_clips, heads, n_tokens = query.shape[:3]
+    if n_clips * heads * n_tokens**2 <= CACHED_SCORES:
+        return together(*operands)
+    return jax.lax.platform_dependent(*operands, cpu=clip_by_clip, default=together)
 
 
 def _attend_forward(query, key, value, bias, kept):
