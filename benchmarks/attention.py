@@ -18,9 +18,18 @@ import jax.numpy as jnp
 from jaxsed.models import attention, sed
 
 
-def definition(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Softmax attention as written down, `[b, s, heads, e]`."""
+def definition(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array | None = None,
+    dropout: float = 0.0,
+    dropout_key: jax.Array | None = None,
+) -> jax.Array:
+    """Softmax attention as written down, without dropout; arguments of `attend`."""
+    del dropout, dropout_key
     scores = jnp.einsum("bqhe,bkhe->bhqk", query * query.shape[-1] ** -0.5, key)
+    scores = scores if bias is None else scores + bias
     return jnp.einsum("bhqk,bkhe->bqhe", jax.nn.softmax(scores), value)
 
 

@@ -57,7 +57,7 @@ def _training_step(model, params, wave):
         logits, _ = model.apply({"params": params}, mel)
         return losses.frame_bce(logits, batch["labels"])
 
-    mesh = sharding.make_mesh(data=1, fsdp=1)
+    mesh = sharding.make_mesh(data=-1, fsdp=1)
     optimizer = optax.adam(1e-5)
     train_state = state.create(params, optimizer)
     shardings = sharding.state_sharding(mesh, jax.eval_shape(lambda: train_state))

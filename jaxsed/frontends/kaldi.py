@@ -23,7 +23,8 @@ def kaldi_bank(
 ) -> np.ndarray:
     """Triangular filters on Kaldi's mel scale, `mel = 1127 ln(1 + f / 700)`.
 
-    Follows `get_mel_banks` without vocal tract length warping; Kaldi leaves the Nyquist bin out, so its row is zero. Computed in float64.
+    Follows `get_mel_banks` without vocal tract length warping; Kaldi
+    leaves the Nyquist bin out, so its row is zero. Computed in float64.
 
     Args:
         n_mels: Number of filters.

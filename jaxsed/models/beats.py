@@ -14,6 +14,7 @@ from jaxsed.models.attention import padding_bias
 from jaxsed.models.blocks import drop, layer_norm
 from jaxsed.models.deep_norm import LAYER_NORM_EPSILON, DeepNormBlock
 from jaxsed.models.dense import Dense
+from jaxsed.models.encoder import OnGrid
 from jaxsed.models.initializers import fan_in_uniform
 from jaxsed.models.patches import PATCH_BINS
 from jaxsed.models.position_convolution import PositionConvolution
@@ -133,7 +134,7 @@ class BeatsEmbed(nn.Module):
         return drop(self, embedded, config.dropout), out
 
 
-class Beats(nn.Module):
+class Beats(OnGrid, nn.Module):
     """Embedding and a stack of post-norm blocks with one relative bias for all.
 
     Parameters live under `embed`, `relative_bias`, `block_0`, `block_1`, ...
@@ -153,16 +154,6 @@ class Beats(nn.Module):
     def width(self) -> int:
         """Number of features of an output frame."""
         return self.config.width
-
-    @property
-    def clip_seconds(self) -> float:
-        """Longest clip that the encoder was made for."""
-        return self.grid.clip_seconds
-
-    @property
-    def frame_rate_hz(self) -> float:
-        """Output frames per second: eight for each step of 160 ms."""
-        return self.grid.frame_rate_hz
 
     @property
     def layer_names(self) -> tuple[str, ...]:

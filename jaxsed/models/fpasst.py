@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxsed.models.dense import Dense
 from jaxsed.models.initializers import fan_in_uniform
-from jaxsed.models.tokens import Grid, before
+from jaxsed.models.tokens import Grid, silenced, strided
 from jaxsed.models.vit import VisionTransformer, VitConfig
 
 # A token is 40 ms, all frequencies; CLS and DIST in front.
@@ -57,12 +57,12 @@ class FpasstEmbed(nn.Module):
         n_clips = mel.shape[0]
         GRID.check(mel.shape[1])
         n_tokens = GRID.n_steps(mel.shape[1])
-        frames = _silenced(mel[..., None].astype(self.dtype), n_mel_frames)
+        frames = silenced(mel[..., None].astype(self.dtype), n_mel_frames)
         length = n_mel_frames
         for index, (channels, stride) in enumerate(zip(self.stem, STRIDES)):
             frames = self._convolution(frames, channels, stride, f"stem_{index}")
-            length = None if length is None else -(-length // stride)
-            frames = _silenced(frames, length)
+            length = strided(length, stride)
+            frames = silenced(frames, length)
         stem = frames
         patch = self._patch(stem.reshape(n_clips, n_tokens, -1))
 
@@ -107,13 +107,6 @@ class FpasstEmbed(nn.Module):
             dtype=self.dtype,
             name="patch",
         )(pairs)
-
-
-def _silenced(frames: jax.Array, length: jax.Array | None) -> jax.Array:
-    # A convolution sees zeros after the end of a clip; so must it where padding follows.
-    if length is None:
-        return frames
-    return jnp.where(before(length, frames.shape[1])[:, :, None, None], frames, 0)
 
 
 def fpasst(

@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from jaxsed.models.encoder import OnGrid
 from jaxsed.models.mobile_blocks import ConvNorm, InvertedResidual, rounded_channels
 from jaxsed.models.tokens import Grid
 
@@ -68,7 +69,7 @@ TINY = (
 )
 
 
-class FrameMobileNet(nn.Module):
+class FrameMobileNet(OnGrid, nn.Module):
     """A strided convolution, inverted residuals, and a last widening.
 
     Parameters live under `block_0` (the first convolution), `block_1`, ... (`rows`) and
@@ -92,16 +93,6 @@ class FrameMobileNet(nn.Module):
     def width(self) -> int:
         """Number of features of an output frame."""
         return LAST_EXPANSION * self._scaled(self.rows[-1].channels)
-
-    @property
-    def clip_seconds(self) -> float:
-        """Longest clip, that of training; the network has no positions."""
-        return self.grid.clip_seconds
-
-    @property
-    def frame_rate_hz(self) -> float:
-        """Output frames per second."""
-        return self.grid.frame_rate_hz
 
     @property
     def layer_names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsed.models.blocks import drop, layer_norm
+from jaxsed.models.dense import Dense
 from jaxsed.models.initializers import fan_in_uniform
 
 EXPANSION = 2  # inner features per feature in and out
@@ -138,7 +139,7 @@ class MambaMixer(nn.Module):
         inner = EXPANSION * self.width
         convolved = inner + 2 * STATE_WIDTH
         options = {"use_bias": False, "dtype": self.dtype}
-        projected = nn.Dense(
+        projected = Dense(
             inner + convolved + self.heads,
             kernel_init=fan_in_uniform(self.width),
             name="in_proj",
@@ -161,7 +162,7 @@ class MambaMixer(nn.Module):
             values, nn.softplus(steps + step_bias), -jnp.exp(log_rate), keys, queries
         )
         scanned = (scanned + skip[:, None] * values).reshape(gate.shape)
-        return nn.Dense(
+        return Dense(
             self.width, kernel_init=fan_in_uniform(inner), name="out_proj", **options
         )(scanned * nn.silu(gate))
 

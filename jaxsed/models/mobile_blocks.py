@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxsed.models.batch_norm import BatchNorm
 from jaxsed.models.heads import time_mean
-from jaxsed.models.tokens import before
+from jaxsed.models.tokens import before, silenced, strided
 
 Length = jax.Array | None
 
@@ -34,11 +34,6 @@ def rounded_channels(channels: float) -> int:
     """
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
-
-
-def strided(length: Length, stride: int) -> Length:
-    """Length of clips after a convolution of that stride."""
-    return None if length is None else -(-length // stride)
 
 
 class ConvNorm(nn.Module):
@@ -68,7 +63,7 @@ class ConvNorm(nn.Module):
         if self.kernel == 1:
             image = nn.Dense(self.channels, use_bias=False, **options)(image)
         else:
-            image = _silenced(image, length)
+            image = silenced(image, length)
             convolution = DepthwiseConv(
                 self.channels, self.kernel, self.strides, **options
             )
@@ -195,8 +190,3 @@ def _inside(length: Length, image: jax.Array) -> jax.Array | None:
     if length is None:
         return None
     return before(length, image.shape[1])[:, :, None, None]
-
-
-def _silenced(image: jax.Array, length: Length) -> jax.Array:
-    inside = _inside(length, image)
-    return image if inside is None else jnp.where(inside, image, 0)

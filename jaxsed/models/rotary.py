@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxsed.models.attention import attend
 from jaxsed.models.blocks import Mlp, drop
+from jaxsed.models.dense import Dense
 
 ROTARY_BASE = 10_000.0  # theta of rotary_embedding_torch
 MLP_EXPANSION = 4
@@ -79,7 +80,7 @@ class GatedAttention(nn.Module):
     def __call__(self, frames: jax.Array, bias: jax.Array | None = None) -> jax.Array:
         """Maps normalised frames `[b, t, d]` to `[b, t, d]`; `bias` as in `attend`."""
         options = {"kernel_init": dense_init, "dtype": self.dtype}
-        qkv = nn.Dense(3 * self.width, use_bias=False, name="qkv", **options)(frames)
+        qkv = Dense(3 * self.width, use_bias=False, name="qkv", **options)(frames)
         per_head = (*frames.shape[:2], 3, self.heads, self.width // self.heads)
         query, key, value = jnp.moveaxis(qkv.reshape(per_head), 2, 0)
         drops = self.dropout > 0 and self.has_rng("dropout")
@@ -87,9 +88,9 @@ class GatedAttention(nn.Module):
         attended = attend(
             rotate(query), rotate(key), value, bias, self.dropout, dropout_key
         )
-        gates = nn.Dense(self.heads, name="gates", **options)(frames)
+        gates = Dense(self.heads, name="gates", **options)(frames)
         attended = attended * nn.sigmoid(gates)[..., None]
-        proj = nn.Dense(self.width, use_bias=False, name="proj", **options)
+        proj = Dense(self.width, use_bias=False, name="proj", **options)
         return drop(self, proj(attended.reshape(frames.shape)), self.dropout)
 
 

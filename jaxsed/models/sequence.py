@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxsed.errors import InputError, check_known
 from jaxsed.models.attention import padding_bias
 from jaxsed.models.blocks import drop, layer_norm
+from jaxsed.models.dense import Dense
 from jaxsed.models.initializers import fan_in_uniform
 from jaxsed.models.mamba import EXPANSION, LAYER_NORM_EPSILON, MambaBlock
 from jaxsed.models.recurrent import GATES, BidirectionalLayer
@@ -96,7 +97,7 @@ class SequenceModel(nn.Module):
         if self.kind == "bigru":
             return frames
         init = fan_in_uniform(frames.shape[-1])
-        return nn.Dense(
+        return Dense(
             2 * self.width,
             kernel_init=init,
             bias_init=init,
@@ -150,7 +151,7 @@ class SequenceModel(nn.Module):
     def _embedded(self, frames, kernel_init, bias_init):
         if frames.shape[-1] == self.width:
             return frames
-        return nn.Dense(
+        return Dense(
             self.width,
             kernel_init=kernel_init,
             bias_init=bias_init,

@@ -180,5 +180,22 @@ def before(counts: jax.Array, length: int) -> jax.Array:
     return jnp.arange(length) < counts[:, None]
 
 
+def strided(length: jax.Array | None, stride: int) -> jax.Array | None:
+    """Length `[b]` of clips after a convolution of that stride; None stays None."""
+    return None if length is None else -(-length // stride)
+
+
+def silenced(image: jax.Array, length: jax.Array | None) -> jax.Array:
+    """Zeroes what lies after the end of a clip, as a convolution sees it alone.
+
+    Args:
+        image: `[b, t, f, c]`.
+        length: int `[b]`, how many of t are the clip's; None for all.
+    """
+    if length is None:
+        return image
+    return jnp.where(before(length, image.shape[1])[:, :, None, None], image, 0)
+
+
 def _tile(x, times, axis):
     return jnp.concatenate([x] * times, axis=axis)

@@ -8,6 +8,7 @@ import jax
 
 from jaxsed.models.attention import padding_bias
 from jaxsed.models.blocks import Block, layer_norm
+from jaxsed.models.encoder import OnGrid
 from jaxsed.models.tokens import Grid
 
 
@@ -46,7 +47,7 @@ class VitConfig:
         return nn.initializers.normal(self.init_std)
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(OnGrid, nn.Module):
     """Embedding, a stack of pre-norm blocks, and a final norm.
 
     Parameters live under `embed`, `block_0`, `block_1`, ... and `norm`.
@@ -70,16 +71,6 @@ class VisionTransformer(nn.Module):
     def width(self) -> int:
         """Number of features of an output frame."""
         return self.config.width * (self.grid.rows if self.grid.joins_rows else 1)
-
-    @property
-    def clip_seconds(self) -> float:
-        """Longest clip there are positions for."""
-        return self.grid.clip_seconds
-
-    @property
-    def frame_rate_hz(self) -> float:
-        """Output frames per second."""
-        return self.grid.frame_rate_hz
 
     @property
     def layer_names(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from jaxsed.weights.recognise import recognise
 from jaxsed.weights.released_layout import Recognised, released_prefix
 from jaxsed.weights.torch_content import flatten
 
-STRONG, WEAK = HEADS = ("strong_head", "weak_head")
+STRONG, WEAK = HEADS = fresh.HEADS
 DEFAULT_VOCABULARY = "audioset_strong_447"
 VOCABULARY_OF_COUNT = {447: "audioset_strong_447", 527: "audioset_527"}
 SEQUENCE_OF_GATES = {3: "bigru", 4: "bilstm"}

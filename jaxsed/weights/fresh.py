@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+HEADS = ("strong_head", "weak_head")
 HOW = "drawn"  # what a report says first of a parameter that was drawn
 
 
@@ -32,7 +33,7 @@ def drawn(path: str, shapes: dict[str, tuple[int, ...]], seed: int) -> np.ndarra
 def can_draw(path: str, shapes: dict[str, tuple[int, ...]]) -> bool:
     """Says whether a parameter starts that way: heads and convolutional stems do."""
     folder, _, name = path.rpartition("/")
-    is_such = folder in ("strong_head", "weak_head") or "/stem_" in folder
+    is_such = folder in HEADS or "/stem_" in folder
     return is_such and name in ("kernel", "bias") and f"{folder}/kernel" in shapes
 
 
@@ -43,7 +44,6 @@ def heads_are_drawn(fresh: Mapping[str, str]) -> bool:
         fresh: How each parameter that the checkpoint did not hold was made, by path; in
             a model's description `provenance["fresh"]`.
     """
-    heads = ("strong_head", "weak_head")
     return any(
-        path.startswith(heads) and how.startswith(HOW) for path, how in fresh.items()
+        path.startswith(HEADS) and how.startswith(HOW) for path, how in fresh.items()
     )

@@ -1,0 +1,68 @@
+"""That the benchmarks run; what they measure is no matter of tests."""
+
+import os
+import sys
+
+import pytest
+
+from benchmarks import attention, dense, encoder_worker, encoders, where_time_goes
+from benchmarks.side_by_side import Contender, race
+from jaxsed.models.attention import attend
+
+WORKER = """
+from benchmarks.side_by_side import serve
+def prepare(size):
+    print("a library's own words")
+    return lambda: sum(range(size))
+serve(prepare)
+"""
+
+
+def test_contenders_take_turns():
+    command = [sys.executable, "-c", WORKER]
+    racing = {name: Contender(command, os.environ) for name in ("one", "other")}
+    results = race(racing, repeats=2, size=1000)
+    for contender in racing.values():
+        contender.close()
+    assert list(results) == ["one", "other"]
+    for result in results.values():
+        assert result["seconds"] > 0 and result["peak_mib"] > 1
+
+
+def test_a_contender_that_dies_is_an_error():
+    contender = Contender([sys.executable, "-c", "raise SystemExit(3)"], os.environ)
+    with pytest.raises((RuntimeError, BrokenPipeError)):
+        contender.prepare(size=1)
+
+
+@pytest.mark.parametrize("mode", ["forward", "step"])
+def test_a_model_is_prepared_to_be_timed(mode):
+    call = encoder_worker.prepare("tiny_beats", "bfloat16", mode, batch=8)
+    call()
+    call()
+
+
+def test_a_row_says_what_is_missing():
+    result = {"seconds": 2.0, "first_seconds": 9.0, "peak_mib": 300.0}
+    alone = encoders.row("beats", "step", 4, {"float32": result, "bfloat16": result})
+    assert alone.count("2.00 clips/s") == 2 and "| - | - |" in alone
+    beside = {"torch": {**result, "seconds": 3.0}, "float32": result}
+    assert "1.50x" in encoders.row("beats", "step", 4, {**beside, "bfloat16": result})
+
+
+def test_time_is_laid_to_parts_of_the_model():
+    forward = where_time_goes.passes("tiny_atst_frame", 1, "float32")["forward"]
+    parts, products = where_time_goes.shares(*forward)
+    assert sum(parts.values()) == pytest.approx(1)
+    assert parts["mlp"] > 0 and 0 < products < 1
+
+
+@pytest.mark.parametrize("way", [attend, attention.definition])
+def test_either_attention_fits_the_model(way):
+    attention.compiled("tiny_atst_frame", 1, way)["forward"]()
+
+
+def test_every_way_to_multiply_has_a_rate():
+    rates = dense.rates("bfloat16", n_rows=8, rounds=1)
+    assert rates.keys() == dense.products("float32").keys()
+    assert min(rates.values()) > 0
