@@ -1,7 +1,8 @@
 """Clips per second of every encoder on this machine's CPU, beside eager PyTorch.
 
     python -m benchmarks.encoders [--encoders atst_frame,beats] [--batches 1,8]
-        [--modes forward,step] [--repeats 5] [--out docs/encoders.md]
+        [--modes forward,step] [--dtypes float32,bfloat16] [--repeats 5]
+        [--out docs/encoders.md]
 
 Whole models with 447 classes on 10 s clips, front-end included: jaxsed in float32 and in
 bfloat16, and the original in float32, each in a process of its own, in turn, medians of
@@ -9,7 +10,8 @@ bfloat16, and the original in float32, each in a process of its own, in turn, me
 
 The PyTorch side needs a checkout of PretrainedSED at `JAXSED_REFERENCE`, and an
 environment that runs it: `JAXSED_REFERENCE_PYTHON` names its Python if that is not this
-one. Without the former it is left out.
+one. Without the former it is left out. All contenders' memory is held at once: where a
+large batch does not fit, name one of the `--dtypes` at a time.
 """
 
 import argparse
@@ -28,16 +30,13 @@ HEADER = (
 )
 
 
-def contenders(encoder: str) -> dict[str, Contender]:
+def contenders(encoder: str, dtypes: list[str]) -> dict[str, Contender]:
     """Starts the processes that compete on an encoder."""
     # Compile time is reported: nothing may come from an earlier run.
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     ours = [sys.executable, "-m", "benchmarks.encoder_worker", encoder]
-    started = {
-        "float32": Contender([*ours, "float32"], environment),
-        "bfloat16": Contender([*ours, "bfloat16"], environment),
-    }
+    started = {dtype: Contender([*ours, dtype], environment) for dtype in dtypes}
     if os.environ.get("JAXSED_REFERENCE"):
         python = os.environ.get("JAXSED_REFERENCE_PYTHON", sys.executable)
         command = [python, "-m", "benchmarks.torch_worker", encoder]
@@ -59,7 +58,7 @@ def row(encoder: str, mode: str, batch: int, results: dict) -> str:
         return f"{batch / seconds:.2f} clips/s" if name in results else "-"
 
     def ratio(name):
-        if "torch" not in results:
+        if not {"torch", name} <= results.keys():
             return "-"
         return f"{results['torch']['seconds'] / results[name]['seconds']:.2f}x"
 
@@ -82,13 +81,14 @@ def main() -> None:
     parser.add_argument("--encoders", default=",".join(ENCODERS))
     parser.add_argument("--batches", default="1,8")
     parser.add_argument("--modes", default="forward,step")
+    parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, help="file that the table is added to")
     args = parser.parse_args()
     lines = [f"{platform.processor() or 'CPU'}, {os.cpu_count()} cores\n", HEADER]
     print("\n".join(lines), flush=True)
     for encoder in args.encoders.split(","):
-        racing = contenders(encoder)
+        racing = contenders(encoder, args.dtypes.split(","))
         for mode in args.modes.split(","):
             for batch in map(int, args.batches.split(",")):
                 cell = {"mode": mode, "batch": batch}

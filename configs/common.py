@@ -4,10 +4,29 @@ The defaults are the papers' where a paper names a value. Every config returns a
 `ConfigDict`; an unknown key is an error that names the nearest known one.
 """
 
+import math
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from jaxsed import optim
 from jaxsed.augment import pipeline as augment
+from jaxsed.errors import InputError, check_known
+
+# The paper's five transformers: name of the encoder -> released checkpoints after
+# step 1 and step 2 (PretrainedSED README, "Model Checkpoints").
+STARTS = {
+    "atst_frame": ("ATST-F_ssl", "ATST-F_weak"),
+    "beats": ("BEATs_ssl", "BEATs_weak"),
+    "fpasst": ("fpasst_ssl", "fpasst_weak"),
+    "m2d": ("M2D_ssl", "M2D_weak"),
+    "asit": ("ASIT_ssl", "ASIT_weak"),
+}
+# Section III-A: every learning rate the paper tried, for teachers and students alike.
+LEARNING_RATES = (7e-5, 1e-4, 3e-4, 6e-4, 1e-3, 3e-3)
+# Section III: what of AudioSet Strong the authors had.
+TRAIN_CLIPS = 100_911
+BATCH_SIZE = 256
 
 
 def training(stage: str) -> ConfigDict:
@@ -33,6 +52,7 @@ def training(stage: str) -> ConfigDict:
             "data": {
                 "train": "",  # folders written by `jaxsed prepare`
                 "eval": "",
+                "clip_seconds": 0.0,  # of training examples; 0: what the encoder takes
                 "sampling": "uniform",  # uniform | balanced | balanced_epoch
                 "wavmix_probability": 0.0,
                 "workers": 0,  # loader processes; 0 loads in threads
@@ -41,7 +61,7 @@ def training(stage: str) -> ConfigDict:
             "augment": dict(augment.DEFAULTS),  # everything off
             "teacher": {"logits": "", "weight": 0.9},
             "optim": dict(optim.DEFAULTS),
-            "batch_size": 256,
+            "batch_size": BATCH_SIZE,
             "steps": 1,
             "every": {"log": 50, "evaluate": 1000, "save": 500},
             "eval": {
@@ -62,6 +82,8 @@ def teacher(encoder: str, seed: int) -> ConfigDict:
     config.seed = seed
     config.model.encoder = encoder
     config.model.sequence = "bigru"
+    # Section II-D; the released code has 2048 for all.
+    config.model.sequence_width = 1024 if encoder == "fpasst" else 2048
     config.data.sampling = "balanced"
     config.augment = ConfigDict(augment.TEACHER)
     return config
@@ -74,3 +96,88 @@ def student(encoder: str, seed: int) -> ConfigDict:
     config.model.encoder = encoder
     config.augment = ConfigDict(augment.STUDENT)
     return config
+
+
+def ensemble(teachers: dict[str, str]) -> ConfigDict:
+    """Returns step 3b: mean logits of the teachers (name -> model folder)."""
+    defaults = training("ensemble")
+    return ConfigDict(
+        {
+            "stage": "ensemble",
+            "teachers": dict(teachers),
+            "data": {"train": "", "eval": "", "clip_seconds": 0.0},
+            "batch_size": defaults.batch_size,
+            "eval": {
+                "metrics": defaults.eval.metrics,
+                "median_seconds": defaults.eval.median_seconds,
+            },
+            "mesh": defaults.mesh,
+        }
+    )
+
+
+def full_size(
+    config: ConfigDict, data: str, epochs: int, epoch_clips: int = TRAIN_CLIPS
+) -> ConfigDict:
+    """Returns the config of a full-size run: where the data are, how long, how often.
+
+    Args:
+        config: of a training.
+        data: folder written by `jaxsed prepare`, with `train` and `eval`.
+        epochs: how long.
+        epoch_clips: clips an epoch; a smaller copy of the data takes as many steps.
+    """
+    epoch_steps = math.ceil(epoch_clips / config.batch_size)
+    config.model.dtype = "bfloat16"
+    config.data.train = f"{data}/train"
+    config.data.eval = f"{data}/eval"
+    config.data.workers = 8
+    config.steps = epochs * epoch_steps
+    config.every = ConfigDict(
+        {"log": 50, "evaluate": 5 * epoch_steps, "save": epoch_steps}
+    )
+    return config
+
+
+def start_of(model: str, step2: bool) -> str:
+    """Returns the released checkpoint that step 3 starts from.
+
+    Args:
+        model: one of the five.
+        step2: after AudioSet Weak; otherwise after step 1.
+    """
+    return STARTS[model][step2]
+
+
+def arguments(text: str, **defaults: Any) -> ConfigDict:
+    """Parses what follows the colon of `--config=configs/student.py:model=beats,seed=2`.
+
+    Args:
+        text: `name=value` pairs, separated by commas.
+        **defaults: every argument there is; a value is read as the type of its default.
+            Argument `model` is one of the five, or the tiny twin of one.
+
+    Raises:
+        InputError: an unknown argument, or a value that cannot be read.
+    """
+    found = dict(defaults)
+    for pair in filter(None, text.split(",")):
+        name, equals, value = pair.partition("=")
+        check_known("argument", name, defaults)
+        if not equals:
+            raise InputError(f"argument {name!r} has no value: give {name}=VALUE")
+        found[name] = _read(name, value, type(defaults[name]))
+    if "model" in found:
+        check_known("model", found["model"].removeprefix("tiny_"), STARTS)
+    return ConfigDict(found)
+
+
+def _read(name: str, value: str, kind: type) -> Any:
+    if kind is bool:
+        if value not in ("true", "false"):
+            raise InputError(f"{name}={value}: expected true or false")
+        return value == "true"
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise InputError(f"{name}={value}: expected {kind.__name__}") from error

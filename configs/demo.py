@@ -88,22 +88,13 @@ def miniature(config: ConfigDict, encoder: str, seed: int) -> ConfigDict:
     return config
 
 
-def ensemble(teachers: list[str]) -> dict:
+def ensemble(teachers: list[str]) -> ConfigDict:
     """Returns the ensemble of the teachers in these links."""
-    return {
-        "stage": "ensemble",
-        "teachers": {name: f"@/{name}/model" for name in teachers},
-        "data": {
-            "train": "@/scenes/prepared/train",
-            "eval": "@/scenes/prepared/eval",
-        },
-        "batch_size": 32,
-        "eval": {
-            "metrics": ("psds1", "psds1_macro", "pauroc"),
-            "median_seconds": 0.48,
-        },
-        "mesh": {"data": -1, "fsdp": 1},
-    }
+    config = common.ensemble({name: f"@/{name}/model" for name in teachers})
+    config.data.train = "@/scenes/prepared/train"
+    config.data.eval = "@/scenes/prepared/eval"
+    config.batch_size = 32
+    return config
 
 
 def summary(kinds: list[str]) -> dict:

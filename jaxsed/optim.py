@@ -31,7 +31,7 @@ Rules = Sequence[tuple[str, float]]
 # Every key there is. Effective Pre-Training, section III-A; max_lr is the first of the
 # paper's grid and the released default, betas and eps are torch's.
 DEFAULTS: dict[str, Any] = {
-    "name": "adam",  # adam | adamw
+    "name": "adam",  # adam | adamw | sgd
     "max_lr": 7e-5,
     "schedule": "cosine",  # cosine | linear | constant, after the warm-up
     "warmup_steps": 5000,
@@ -45,8 +45,9 @@ DEFAULTS: dict[str, Any] = {
     "beta1": 0.9,
     "beta2": 0.999,
     "eps": 1e-8,
+    "momentum": 0.9,  # sgd only
 }
-NAMES = ("adam", "adamw")
+NAMES = ("adam", "adamw", "sgd")
 
 
 def build_optimizer(
@@ -87,7 +88,7 @@ def build_optimizer(
             f"optim.frozen={list(config['frozen'])} freezes every parameter: "
             "leave at least a head trainable"
         )
-    moments = optax.scale_by_adam(config["beta1"], config["beta2"], config["eps"])
+    moments = _moments(config)
     if config["clip_norm"]:
         moments = optax.chain(optax.clip_by_global_norm(config["clip_norm"]), moments)
     if not all(jax.tree.leaves(trainable)):
@@ -129,10 +130,10 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"optim.{name}={value!r} is out of range: "
                 f"give a number from {low:g} to {high:g}"
             )
-    if full["name"] == "adam" and full["weight_decay"]:
+    if full["name"] != "adamw" and full["weight_decay"]:
         raise InputError(
             f"optim.weight_decay={full['weight_decay']} needs optim.name=adamw: "
-            "decay through Adam's moments is not the decay anyone means"
+            "decay through moments is not the decay anyone means"
         )
     return full
 
@@ -147,6 +148,7 @@ _RANGES = (
     ("beta1", 0.0, 1.0),
     ("beta2", 0.0, 1.0),
     ("eps", 0.0, 1.0),
+    ("momentum", 0.0, 1.0),
 )
 
 
@@ -287,6 +289,12 @@ def _compile(regex: str) -> re.Pattern:
 
 
 # ------------------------------------------------------------------------ update
+
+
+def _moments(config: dict[str, Any]) -> optax.GradientTransformation:
+    if config["name"] == "sgd":
+        return optax.trace(config["momentum"])
+    return optax.scale_by_adam(config["beta1"], config["beta2"], config["eps"])
 
 
 def _add_decay(decay: Any) -> optax.GradientTransformation:

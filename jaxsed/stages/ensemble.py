@@ -19,7 +19,7 @@ from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.data.teacher_writer import TeacherLogitsWriter
 from jaxsed.errors import InputError
-from jaxsed.labels.events import CLIP_FRAMES
+from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS, offset_frames
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.stages import scoring
 from jaxsed.stages.workdir import claim
@@ -35,7 +35,7 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
 
     Args:
         config: `teachers` (name -> model folder), `data.train`, `data.eval`,
-            `batch_size`, `eval` and `mesh`.
+            `data.clip_seconds`, `batch_size`, `eval` and `mesh`.
         workdir: folder of the run.
 
     Raises:
@@ -48,11 +48,10 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
     mesh = sharding.make_mesh(**config["mesh"])
     vocabulary = common_vocabulary(config["teachers"])
     eval_data = PreparedData(config["data"]["eval"])
-    for data, name in (
-        (PreparedData(config["data"]["train"]), "logits"),
-        (eval_data, "eval_logits"),
-    ):
-        average(config, data, vocabulary, mesh, workdir / name)
+    train_data = PreparedData(config["data"]["train"])
+    train_seconds = config["data"]["clip_seconds"] or CLIP_FRAMES * FRAME_SECONDS
+    average(config, train_data, vocabulary, mesh, workdir / "logits", train_seconds)
+    average(config, eval_data, vocabulary, mesh, workdir / "eval_logits")
     if jax.process_index() != 0:
         return
     store = scoring.new_store(workdir / "scores", eval_data, vocabulary)
@@ -94,15 +93,18 @@ def average(
     vocabulary: Vocabulary,
     mesh: jax.sharding.Mesh,
     directory: Path,
+    clip_seconds: float = CLIP_FRAMES * FRAME_SECONDS,
 ) -> None:
-    """Writes the teachers' mean logits of every clip of `data`."""
+    """Writes the teachers' mean logits of every clip's first `clip_seconds`."""
     batch_size = sharding.round_up_batch(config["batch_size"], mesh)
     first = jax.process_index() == 0  # all compute, one writes
     with contextlib.ExitStack() as stack:
         writer = None
         if first:
             writer = stack.enter_context(
-                TeacherLogitsWriter(directory, data.ids, CLIP_FRAMES, vocabulary)
+                TeacherLogitsWriter(
+                    directory, data.ids, int(offset_frames(clip_seconds)), vocabulary
+                )
             )
         for name, folder in config["teachers"].items():
             start = _first_pending(writer, name, len(data), batch_size)
@@ -119,6 +121,7 @@ def average(
                 model.frontend.sample_rate,
                 batch_size,
                 start,
+                scoring.clip_length(clip_seconds, model),
             )
             title = f"{directory.parent.name}: {name} on {directory.name}"
             with _bar(title, len(data), start, disable=not first) as bar:

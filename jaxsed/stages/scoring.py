@@ -15,7 +15,8 @@ from jaxsed.data.records import PreparedData
 from jaxsed.evaluation import evaluator
 from jaxsed.evaluation.result import write_table
 from jaxsed.evaluation.scores import ScoreStore
-from jaxsed.labels.events import clip_targets
+from jaxsed.errors import InputError
+from jaxsed.labels.events import FRAME_SECONDS, clip_targets, offset_frames
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models.sed import SoundEventModel
 from jaxsed.training import sharding
@@ -72,11 +73,17 @@ def predict_all(
     sample_rate: int,
     batch_size: int,
     start: int = 0,
+    clip_seconds: float = 10.0,
 ) -> Iterator[Predicted]:
-    """Yields predictions for every clip from row `start` on, in order."""
+    """Yields predictions for every clip from row `start` on, in order.
+
+    Of longer clips the first `clip_seconds` are heard, shorter ones are filled up.
+    """
     batches = pipelines.evaluation_batches(
         data,
         batch_size=sharding.round_up_batch(batch_size, mesh),
+        clip_seconds=clip_seconds,
+        n_frames=int(offset_frames(clip_seconds)),
         sample_rate=sample_rate,
         start=start,
         process_index=jax.process_index(),
@@ -89,6 +96,28 @@ def predict_all(
         yield Predicted(
             out["index"][keep], out["logits"][keep], out["clip_logits"][keep]
         )
+
+
+def clip_length(asked_seconds: float, model: SoundEventModel) -> float:
+    """Returns how many seconds of a clip a model is given.
+
+    Args:
+        asked_seconds: `data.clip_seconds` of a config; 0 for what the encoder was made
+            for.
+        model: the model.
+
+    Raises:
+        InputError: longer than that, or not whole label frames of 40 ms.
+    """
+    longest = model.encoder.clip_seconds
+    seconds = asked_seconds or longest
+    n_frames = seconds / FRAME_SECONDS
+    if not 0 < seconds <= longest or abs(n_frames - round(n_frames)) > 1e-6:
+        raise InputError(
+            f"data.clip_seconds={asked_seconds}: expected at most {longest:g} s in "
+            f"steps of {FRAME_SECONDS:g} s, or 0 for {longest:g} s"
+        )
+    return seconds
 
 
 class Scorer:

@@ -22,8 +22,9 @@ from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.errors import InputError
+from jaxsed.labels.events import offset_frames
 from jaxsed.models import sed
-from jaxsed.stages.scoring import INT16_SCALE, Scorer
+from jaxsed.stages.scoring import INT16_SCALE, Scorer, clip_length
 from jaxsed.stages.workdir import claim
 from jaxsed.training import loop, sharding, step
 from jaxsed.training import state as train_state
@@ -200,14 +201,17 @@ def training_data(
     targets: str,
 ):
     """Returns the stage's endless batches for this process."""
-    source = {k: v for k, v in config["data"].items() if k not in ("train", "eval")}
+    source = dict(config["data"])
+    del source["train"], source["eval"]
+    clip_seconds = clip_length(source.pop("clip_seconds"), model)
     logits = config["teacher"]["logits"]
     return pipelines.training_batches(
         data,
         seed=config["seed"],
         batch_size=config["batch_size"],
-        clip_seconds=model.encoder.clip_seconds,
+        clip_seconds=clip_seconds,
         sample_rate=model.frontend.sample_rate,
+        n_frames=int(offset_frames(clip_seconds)),
         targets=targets,
         teacher=TeacherLogits(Path(logits)) if logits else None,
         process_index=jax.process_index(),

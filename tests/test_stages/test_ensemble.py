@@ -20,7 +20,7 @@ def config(small, teachers):
     return {
         "stage": "ensemble",
         "teachers": teachers,
-        "data": {name: small()["data"][name] for name in ("train", "eval")},
+        "data": {name: small()["data"][name] for name in ("train", "eval", "clip_seconds")},
         "batch_size": 8,
         "eval": {"metrics": ("psds1_macro",), "median_seconds": 0.48},
         "mesh": {"data": -1, "fsdp": 1},
