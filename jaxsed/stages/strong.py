@@ -13,8 +13,8 @@ from jaxsed import losses
 from jaxsed.stages import train
 
 
-def run(config: Mapping[str, Any], workdir: Path) -> None:
-    """Trains on frame labels, distilling when `config.teacher.logits` is given."""
+def task(config: Mapping[str, Any]) -> train.Task:
+    """Returns the stage: it distils when `config.teacher.logits` is given."""
     teacher = config["teacher"]
 
     def supervised(logits, out, batch):
@@ -29,9 +29,13 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
             teacher_valid=batch["teacher_valid"],
         )
 
-    task = train.Task(
+    return train.Task(
         name="strong",
         targets="frames",
         objective=distilled if teacher["logits"] else supervised,
     )
-    train.run(config, workdir, task)
+
+
+def run(config: Mapping[str, Any], workdir: Path) -> None:
+    """Trains on frame labels."""
+    train.run(config, workdir, task(config))

@@ -15,6 +15,7 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxsed import optim
 from jaxsed.augment import pipeline as augment
@@ -54,6 +55,49 @@ class Task:
     to_detector: Callable[[Params], Params] = lambda params: params
 
 
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What a config computes: all of a training that needs neither data nor weights.
+
+    Attributes:
+        model: what is trained.
+        create: parameters -> the state before the first step.
+        abstract_state: shapes and types of that state.
+        shardings: tree like it, how it is laid out on the mesh.
+        train_step: `(state, batch, run_key) -> (state, measurements)`.
+    """
+
+    model: sed.SoundEventModel
+    create: Callable[[Params], train_state.TrainState]
+    abstract_state: train_state.TrainState
+    shardings: Any
+    train_step: Callable
+
+
+def build_program(
+    config: Mapping[str, Any], task: Task, n_classes: int, mesh: Mesh
+) -> Program:
+    """Returns what is to be compiled for a mesh, whose devices need not exist.
+
+    Raises:
+        InputError: the mesh cannot share a batch, or a setting is wrong.
+    """
+    sharding.check_batch_size(config["batch_size"], mesh)
+    model = sed.build(n_classes=n_classes, **config["model"])
+    abstract = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+    layer_names = model.encoder.layer_names
+    optimizer, schedule = optim.build_optimizer(
+        config["optim"], abstract, config["steps"], layer_names
+    )
+    create = functools.partial(train_state.create, optimizer=optimizer)
+    abstract_state = jax.eval_shape(create, abstract)
+    shardings = sharding.state_sharding(mesh, abstract_state)
+    frozen = optim.frozen(config["optim"], abstract, layer_names)
+    loss_fn = make_loss(model, task.objective, config["augment"], frozen)
+    train_step = step.make_train_step(loss_fn, optimizer, schedule, mesh, shardings)
+    return Program(model, create, abstract_state, shardings, train_step)
+
+
 def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     """Trains, evaluates and saves; goes on where an earlier call was stopped.
 
@@ -70,27 +114,21 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         logging.info("%s is finished already", workdir)
         return
     mesh = sharding.make_mesh(**config["mesh"])
-    sharding.check_batch_size(config["batch_size"], mesh)
     train_data = PreparedData(config["data"]["train"])
     eval_data = PreparedData(config["data"]["eval"])
-    model = sed.build(n_classes=len(train_data.vocabulary), **config["model"])
-    abstract = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
-    optimizer, schedule = optim.build_optimizer(
-        config["optim"], abstract, config["steps"], model.encoder.layer_names
-    )
-    create = functools.partial(train_state.create, optimizer=optimizer)
-    abstract_state = jax.eval_shape(create, abstract)
-    shardings = sharding.state_sharding(mesh, abstract_state)
+    program = build_program(config, task, len(train_data.vocabulary), mesh)
+    model, shardings = program.model, program.shardings
     batches = training_data(config, train_data, model, task.targets)
     checkpoints = Checkpoints(workdir / "checkpoints")
     resume_step = checkpoints.latest_step
     if resume_step is not None:
-        state = checkpoints.restore(abstract_state, shardings, batches)
+        state = checkpoints.restore(program.abstract_state, shardings, batches)
     else:
+        abstract = program.abstract_state.params
         params = start_params(model, abstract, config["seed"], config["init"])
         if config["prior_bias"]:
             params = with_prior(params, train_data)
-        state = jax.jit(create, out_shardings=shardings)(params)
+        state = jax.jit(program.create, out_shardings=shardings)(params)
     scorer = Scorer(
         model,
         eval_data,
@@ -106,21 +144,9 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         tensorboard=config["tensorboard"],
         active=jax.process_index() == 0,
     )
-    train_step = step.make_train_step(
-        make_loss(
-            model,
-            task.objective,
-            config["augment"],
-            optim.frozen(config["optim"], abstract, model.encoder.layer_names),
-        ),
-        optimizer,
-        schedule,
-        mesh,
-        shardings,
-    )
     state = loop.fit(
         state,
-        train_step,
+        program.train_step,
         batches,
         run_key=jax.random.key(config["seed"]),
         cadence=loop.Cadence(total=config["steps"], **config["every"]),

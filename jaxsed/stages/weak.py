@@ -9,16 +9,21 @@ from jaxsed import losses
 from jaxsed.stages import train
 
 
-def run(config: Mapping[str, Any], workdir: Path) -> None:
-    """Trains encoder and weak head with clip-level binary cross-entropy."""
+def task(config: Mapping[str, Any]) -> train.Task:
+    """Returns the stage: clip-level binary cross-entropy of the weak head."""
 
     def objective(logits, out, batch):
         return losses.clip_bce(out["clip_logits"], batch["clip_labels"])
 
-    task = train.Task(name="weak", targets="clip", objective=objective)
+    stage = train.Task(name="weak", targets="clip", objective=objective)
     if config["model"]["head"] == "linear":  # attention pools frames that are scored
-        task = dataclasses.replace(task, to_detector=to_detector)
-    train.run(config, workdir, task)
+        stage = dataclasses.replace(stage, to_detector=to_detector)
+    return stage
+
+
+def run(config: Mapping[str, Any], workdir: Path) -> None:
+    """Trains encoder and weak head on clip labels."""
+    train.run(config, workdir, task(config))
 
 
 def to_detector(params: Any) -> Any:

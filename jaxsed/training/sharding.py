@@ -6,6 +6,7 @@ collectives. One CPU, eight fake devices, a GPU node and a TPU pod differ in the
 alone.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,27 +20,30 @@ BATCH_AXES = ("data", "fsdp")
 MIN_SPLIT_ELEMENTS = 2**14
 
 
-def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
+def make_mesh(
+    data: int = -1, fsdp: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
     """Returns the mesh over all devices of all processes.
 
     Args:
         data: number of replicas; -1 takes what `fsdp` leaves.
         fsdp: number of devices that share one copy of the parameters.
+        devices: others to take instead, such as those that a program is compiled for.
 
     Raises:
         InputError: the product is not the number of devices.
     """
-    devices = jax.device_count()
+    devices = jax.devices() if devices is None else devices
+    n_devices = len(devices)
     if data == -1:
-        data = devices // max(fsdp, 1)
-    if data < 1 or fsdp < 1 or data * fsdp != devices:
+        data = n_devices // max(fsdp, 1)
+    if data < 1 or fsdp < 1 or data * fsdp != n_devices:
         raise InputError(
             f"mesh data={data} x fsdp={fsdp} needs {data * fsdp} devices, but there are "
-            f"{devices}: choose mesh.fsdp to divide {devices} and mesh.data=-1"
+            f"{n_devices}: choose mesh.fsdp to divide {n_devices} and mesh.data=-1"
         )
-    return jax.make_mesh(
-        (data, fsdp), BATCH_AXES, axis_types=(jax.sharding.AxisType.Auto,) * 2
-    )
+    auto = (jax.sharding.AxisType.Auto,) * 2
+    return jax.make_mesh((data, fsdp), BATCH_AXES, axis_types=auto, devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
