@@ -5,7 +5,6 @@ the parameters at the end. Everything else is the same for all of them.
 """
 
 import dataclasses
-import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,27 +14,22 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from jaxsed import optim
-from jaxsed.augment import pipeline as augment
 from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.errors import InputError
 from jaxsed.labels.events import offset_frames
 from jaxsed.models import sed
-from jaxsed.stages.scoring import INT16_SCALE, Scorer, clip_length
+from jaxsed.stages.program import Objective, build_program, init_params
+from jaxsed.stages.scoring import Scorer, clip_length
 from jaxsed.stages.workdir import claim
-from jaxsed.training import loop, sharding, step
-from jaxsed.training import state as train_state
+from jaxsed.training import loop, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, is_done
 from jaxsed.weights import architecture, files, named
 
 Params = Any
-# (logits [b, t, c], the model's other outputs, batch) -> (loss, measurements)
-Objective = Callable[[jax.Array, dict, dict], tuple[jax.Array, dict]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,49 +47,6 @@ class Task:
     targets: str
     objective: Objective
     to_detector: Callable[[Params], Params] = lambda params: params
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """What a config computes: all of a training that needs neither data nor weights.
-
-    Attributes:
-        model: what is trained.
-        create: parameters -> the state before the first step.
-        abstract_state: shapes and types of that state.
-        shardings: tree like it, how it is laid out on the mesh.
-        train_step: `(state, batch, run_key) -> (state, measurements)`.
-    """
-
-    model: sed.SoundEventModel
-    create: Callable[[Params], train_state.TrainState]
-    abstract_state: train_state.TrainState
-    shardings: Any
-    train_step: Callable
-
-
-def build_program(
-    config: Mapping[str, Any], task: Task, n_classes: int, mesh: Mesh
-) -> Program:
-    """Returns what is to be compiled for a mesh, whose devices need not exist.
-
-    Raises:
-        InputError: the mesh cannot share a batch, or a setting is wrong.
-    """
-    sharding.check_batch_size(config["batch_size"], mesh)
-    model = sed.build(n_classes=n_classes, **config["model"])
-    abstract = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
-    layer_names = model.encoder.layer_names
-    optimizer, schedule = optim.build_optimizer(
-        config["optim"], abstract, config["steps"], layer_names
-    )
-    create = functools.partial(train_state.create, optimizer=optimizer)
-    abstract_state = jax.eval_shape(create, abstract)
-    shardings = sharding.state_sharding(mesh, abstract_state)
-    frozen = optim.frozen(config["optim"], abstract, layer_names)
-    loss_fn = make_loss(model, task.objective, config["augment"], frozen)
-    train_step = step.make_train_step(loss_fn, optimizer, schedule, mesh, shardings)
-    return Program(model, create, abstract_state, shardings, train_step)
 
 
 def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
@@ -116,7 +67,7 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     mesh = sharding.make_mesh(**config["mesh"])
     train_data = PreparedData(config["data"]["train"])
     eval_data = PreparedData(config["data"]["eval"])
-    program = build_program(config, task, len(train_data.vocabulary), mesh)
+    program = build_program(config, task.objective, len(train_data.vocabulary), mesh)
     model, shardings = program.model, program.shardings
     batches = training_data(config, train_data, model, task.targets)
     checkpoints = Checkpoints(workdir / "checkpoints")
@@ -159,13 +110,6 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     checkpoints.close()
     save(state.params, config, task, train_data, workdir)
     log.write(config["steps"], {"done": True})
-
-
-def init_params(model: sed.SoundEventModel, key: jax.Array) -> Params:
-    """Returns freshly drawn parameters; only shapes matter of the silent clip used."""
-    n_samples = round(model.encoder.clip_seconds * model.frontend.sample_rate)
-    mel = model.frontend(jnp.zeros((1, n_samples), jnp.float32))
-    return model.init(key, mel)["params"]
 
 
 def start_params(
@@ -244,52 +188,6 @@ def training_data(
         process_count=jax.process_count(),
         **source,
     )
-
-
-def make_loss(
-    model: sed.SoundEventModel,
-    objective: Objective,
-    augmentation: Mapping[str, Any],
-    frozen: Params,
-) -> step.LossFn:
-    """Returns waveform to loss: augment, front-end, augment, model, objective.
-
-    Args:
-        model: what is trained.
-        objective: the stage's.
-        augmentation: settings, see `augment.pipeline`.
-        frozen: tree of bools like the parameters, from `optim.frozen`: layers whose
-            running statistics are frozen do as in evaluation.
-    """
-    vary_filterbank = augment.resolve(augmentation)["vary_filterbank"]
-
-    def loss_fn(params: Params, batch: dict, key: jax.Array):
-        wave_key, mel_key = jax.random.split(key)
-        batch = {name: _to_float(name, array) for name, array in batch.items()}
-        batch = augment.augment_wave(wave_key, batch, augmentation)
-        bank = None
-        if vary_filterbank:
-            bank = model.frontend.draw_bank(jax.random.fold_in(key, 2))
-        batch["mel"] = model.frontend(batch.pop("audio"), bank=bank)
-        batch = augment.augment_mel(mel_key, batch, augmentation)
-        (logits, out), recorded = model.apply(
-            {"params": params, "frozen": frozen},
-            batch["mel"],
-            rngs={"dropout": jax.random.fold_in(key, 3)},
-            mutable=["updates"],
-        )
-        loss, measurements = objective(logits, out, batch)
-        return loss, measurements, recorded.get("updates", {})
-
-    return loss_fn
-
-
-def _to_float(name: str, array: jax.Array) -> jax.Array:
-    if name == "audio":
-        return array.astype(jnp.float32) * INT16_SCALE
-    if name in ("labels", "clip_labels", "teacher"):
-        return array.astype(jnp.float32)
-    return array
 
 
 def save(

@@ -1,0 +1,130 @@
+"""What a training computes: its model, loss, optimiser and step, before there are data.
+
+`stages.train` runs it; `jaxsed plan` compiles it for devices that are somewhere else.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from jaxsed import optim
+from jaxsed.augment import pipeline as augment
+from jaxsed.models import sed
+from jaxsed.stages.scoring import INT16_SCALE
+from jaxsed.training import sharding, step
+from jaxsed.training import state as train_state
+
+Params = Any
+# (logits [b, t, c], the model's other outputs, batch) -> (loss, measurements)
+Objective = Callable[[jax.Array, dict, dict], tuple[jax.Array, dict]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What a config computes: all of a training that needs neither data nor weights.
+
+    Attributes:
+        model: what is trained.
+        create: parameters -> the state before the first step.
+        abstract_state: shapes and types of that state.
+        shardings: tree like it, how it is laid out on the mesh.
+        train_step: `(state, batch, run_key) -> (state, measurements)`.
+    """
+
+    model: sed.SoundEventModel
+    create: Callable[[Params], train_state.TrainState]
+    abstract_state: train_state.TrainState
+    shardings: Any
+    train_step: Callable
+
+
+def build_program(
+    config: Mapping[str, Any], objective: Objective, n_classes: int, mesh: Mesh
+) -> Program:
+    """Returns what is to be compiled for a mesh, whose devices need not exist.
+
+    Args:
+        config: as `configs/common.py` describes it.
+        objective: the stage's loss of a batch.
+        n_classes: of both heads.
+        mesh: devices.
+
+    Raises:
+        InputError: the mesh cannot share a batch, or a setting is wrong.
+    """
+    sharding.check_batch_size(config["batch_size"], mesh)
+    model = sed.build(n_classes=n_classes, **config["model"])
+    abstract = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+    layer_names = model.encoder.layer_names
+    optimizer, schedule = optim.build_optimizer(
+        config["optim"], abstract, config["steps"], layer_names
+    )
+    create = functools.partial(train_state.create, optimizer=optimizer)
+    abstract_state = jax.eval_shape(create, abstract)
+    shardings = sharding.state_sharding(mesh, abstract_state)
+    frozen = optim.frozen(config["optim"], abstract, layer_names)
+    loss_fn = make_loss(model, objective, config["augment"], frozen)
+    train_step = step.make_train_step(loss_fn, optimizer, schedule, mesh, shardings)
+    return Program(model, create, abstract_state, shardings, train_step)
+
+
+def init_params(model: sed.SoundEventModel, key: jax.Array) -> Params:
+    """Returns freshly drawn parameters; only shapes matter of the silent clip used."""
+    n_samples = round(model.encoder.clip_seconds * model.frontend.sample_rate)
+    mel = model.frontend(jnp.zeros((1, n_samples), jnp.float32))
+    return model.init(key, mel)["params"]
+
+
+def make_loss(
+    model: sed.SoundEventModel,
+    objective: Objective,
+    augmentation: Mapping[str, Any],
+    frozen: Params,
+) -> step.LossFn:
+    """Returns waveform to loss: augment, front-end, augment, model, objective.
+
+    Args:
+        model: what is trained.
+        objective: the stage's.
+        augmentation: settings, see `augment.pipeline`.
+        frozen: tree of bools like the parameters, from `optim.frozen`: layers whose
+            running statistics are frozen do as in evaluation.
+    """
+    vary_filterbank = augment.resolve(augmentation)["vary_filterbank"]
+
+    def loss_fn(params: Params, batch: dict, key: jax.Array):
+        wave_key, mel_key = jax.random.split(key)
+        batch = {name: _to_float(name, array) for name, array in batch.items()}
+        with jax.named_scope("augment"):
+            batch = augment.augment_wave(wave_key, batch, augmentation)
+        with jax.named_scope("frontend"):
+            bank = None
+            if vary_filterbank:
+                bank = model.frontend.draw_bank(jax.random.fold_in(key, 2))
+            batch["mel"] = model.frontend(batch.pop("audio"), bank=bank)
+        with jax.named_scope("augment"):
+            batch = augment.augment_mel(mel_key, batch, augmentation)
+        (logits, out), recorded = model.apply(
+            {"params": params, "frozen": frozen},
+            batch["mel"],
+            rngs={"dropout": jax.random.fold_in(key, 3)},
+            mutable=["updates"],
+        )
+        with jax.named_scope("objective"):
+            loss, measurements = objective(logits, out, batch)
+        return loss, measurements, recorded.get("updates", {})
+
+    return loss_fn
+
+
+def _to_float(name: str, array: jax.Array) -> jax.Array:
+    if name == "audio":
+        return array.astype(jnp.float32) * INT16_SCALE
+    if name in ("labels", "clip_labels", "teacher"):
+        return array.astype(jnp.float32)
+    return array
