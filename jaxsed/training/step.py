@@ -52,8 +52,9 @@ def make_train_step(
         key = jax.random.fold_in(run_key, state.step)
         grad_fn = jax.value_and_grad(with_updates, has_aux=True)
         (loss, (measurements, recorded)), grads = grad_fn(state.params, batch, key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = _replaced(optax.apply_updates(state.params, updates), recorded)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            params = _replaced(optax.apply_updates(state.params, updates), recorded)
         measurements = {
             **measurements,
             "loss": loss,
