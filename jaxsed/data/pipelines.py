@@ -80,8 +80,8 @@ def training_batches(
         n_batches: stop after so many.
 
     Returns:
-        An iterator with `get_state/set_state`; a `grain.DatasetIterator`. Its state is
-        independent of workers, threads and process count.
+        An iterator with `get_state/set_state` and `speed`; a `grain.DatasetIterator`.
+        Its state is independent of workers, threads and process count.
 
     Raises:
         InputError: an argument is out of range, the teacher's logits are of other
@@ -95,7 +95,7 @@ def training_batches(
     weights = None
     if sampling in ("balanced", "balanced_epoch"):
         mode = importance or ("paper" if sampling == "balanced" else "released")
-        weights = importance_weights(data.active_seconds(), mode)
+        weights = importance_weights(data.activity(), mode)
     order = ExampleOrder(sampling, seed, len(data), weights, epoch_clips)
     examples = Examples(data, shape, teacher, cache_decoded_bytes // max(1, workers))
     batches = TrainingBatches(examples, order, share, wavmix_probability, n_batches)

@@ -3,7 +3,7 @@
     manifest.json   what is inside: format version, layout, split, vocabulary, counts per
                     class, content hash, resampler, problems by kind, shards
     problems.tsv    what was wrong with the source: clip, kind, detail
-    index.npz       one row a clip, plain arrays: ids, durations, place of the audio, events
+    index.npz       one row a clip: id, duration, place of the audio, events
     shards/         ArrayRecord files; a record is one clip
 
 A record is a length (4 bytes, little endian), a JSON header of that length (`id`, `file`,
@@ -11,32 +11,48 @@ A record is a length (4 bytes, little endian), a JSON header of that length (`id
 compressed and is decoded by the loader: `jaxsed.audio.decode.load_mono`.
 """
 
-import io
+import collections
 import json
 import os
 import struct
 import threading
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from jaxsed.data.activity import ClassActivity
+from jaxsed.data.atomic import write_atomically
+from jaxsed.data.index import INDEX, read_index, write_index
+from jaxsed.data.text_column import TextColumn
 from jaxsed.errors import InputError
 from jaxsed.labels.events import Event
 from jaxsed.labels.vocab import Vocabulary
 
+__all__ = [
+    "FORMAT_VERSION",
+    "INDEX",
+    "MANIFEST",
+    "PROBLEMS",
+    "SHARDS",
+    "WRITER_OPTIONS",
+    "PreparedData",
+    "open_shard",
+    "pack_record",
+    "unpack_record",
+    "write_atomically",
+    "write_index",
+]
+
 FORMAT_VERSION = 1
-MANIFEST, INDEX, PROBLEMS, SHARDS = (
-    "manifest.json",
-    "index.npz",
-    "problems.tsv",
-    "shards",
-)
+MANIFEST, PROBLEMS, SHARDS = "manifest.json", "problems.tsv", "shards"
 # One clip a group, or reading a clip would decompress its neighbours too; sound files
 # are compressed already.
 WRITER_OPTIONS = "group_size:1,uncompressed"
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # for random access
 _LENGTH = struct.Struct("<I")
+# Each takes a file descriptor, of which a process has 1,024 by default; two million
+# clips are thousands of shards.
+_OPEN_SHARDS = 256
 
 
 def pack_record(header: dict, audio: bytes) -> bytes:
@@ -61,58 +77,11 @@ def unpack_record(record: bytes) -> tuple[dict, bytes]:
         raise InputError(f"not a clip record ({error})") from error
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file beside its place and moves it there: whole, or not at all.
-
-    Raises:
-      InputError: The disk is full, the folder is read-only, and so on.
-    """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def write_index(
-    directory: Path, clips: list[dict], shard: list[int], row: list[int]
-) -> None:
-    """Writes `index.npz`, atomically.
-
-    Args:
-      directory: The prepared folder.
-      clips: A dict a clip, with `id`, `duration` (seconds) and `events`
-        (`[onset, offset, label]` each), sorted by id.
-      shard: Which shard of the manifest's list holds the clip.
-      row: Which record of the shard.
-    """
-    events = [event for clip in clips for event in clip["events"]]
-    times = np.array([event[:2] for event in events], np.float64).reshape(-1, 2)
-    content = io.BytesIO()
-    np.savez(
-        content,
-        ids=np.array([clip["id"] for clip in clips], np.str_),
-        durations=np.array([clip["duration"] for clip in clips], np.float64),
-        shard=np.array(shard, np.int32),
-        row=np.array(row, np.int32),
-        # Clip i has the events first_event[i] to first_event[i + 1].
-        first_event=np.cumsum([0] + [len(clip["events"]) for clip in clips]),
-        onsets=times[:, 0],
-        offsets=times[:, 1],
-        labels=np.array([event[2] for event in events], np.int32),
-    )
-    write_atomically(directory / INDEX, content.getvalue())
-
-
 class PreparedData:
-    """A folder written by `jaxsed prepare`: index in memory, audio by random access.
+    """A folder written by `jaxsed prepare`: index mapped, audio by random access.
 
-    Can be pickled and sent to loader processes; every process opens the shards it reads.
+    Can be pickled and sent to loader processes; every process opens the shards it reads
+    and shares the memory of the index.
 
     Attributes:
       directory: The folder, absolute.
@@ -120,7 +89,7 @@ class PreparedData:
       manifest_hash: sha256 (hex) over vocabulary, ids, audio and events; the same
         whatever the number of shards or workers.
       vocabulary: The classes that event labels index.
-      ids: str `[clips]`, sorted and unique.
+      ids: str `[clips]`, sorted and unique; a sequence, not a numpy array.
       durations: float64 `[clips]`, seconds, as decoded.
     """
 
@@ -139,19 +108,15 @@ class PreparedData:
             self.directory / SHARDS / shard["file"] for shard in self.manifest["shards"]
         ]
         self._check_shards()
-        columns = _read_index(self.directory / INDEX)
-        self.ids: np.ndarray = columns["ids"]
-        self.durations: np.ndarray = columns["durations"]
-        self._shard, self._row = columns["shard"], columns["row"]
-        self._first_event = columns["first_event"]
-        self._onsets, self._offsets = columns["onsets"], columns["offsets"]
-        self._labels = columns["labels"]
+        self._index = read_index(self.directory)
+        self.ids: TextColumn = self._index.ids
+        self.durations: np.ndarray = self._index.durations
         if len(self.ids) != self.manifest["clips"]:
             raise InputError(
                 f"{self.directory / INDEX} has {len(self.ids)} clips, the manifest "
                 f"{self.manifest['clips']}; run the same `jaxsed prepare` again"
             )
-        self._readers: dict[tuple[int, int], object] = {}
+        self._readers: collections.OrderedDict = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def __reduce__(self):
@@ -162,16 +127,31 @@ class PreparedData:
 
     def events(self, i: int) -> list[Event]:
         """Returns the events of clip `i`, merged, sorted by onset."""
-        rows = slice(self._first_event[i], self._first_event[i + 1])
-        columns = self._onsets[rows], self._offsets[rows], self._labels[rows]
+        index = self._index
+        rows = slice(*index.first_event[i : i + 2].tolist())
+        columns = index.onsets[rows], index.offsets[rows], index.labels[rows]
         return [Event(*row) for row in zip(*(column.tolist() for column in columns))]
 
+    def activity(self) -> ClassActivity:
+        """Returns how long each class sounds in each clip, without a table of it."""
+        index = self._index
+        events = index.first_event, index.labels, index.onsets, index.offsets
+        return ClassActivity(*events, len(self.vocabulary))
+
     def active_seconds(self) -> np.ndarray:
-        """Returns how long each class sounds in each clip, float64 `[clips, c]`."""
+        """Returns how long each class sounds in each clip, float64 `[clips, c]`.
+
+        For data of which such a table fits in memory; `activity` serves any other.
+        """
         seconds = np.zeros((len(self), len(self.vocabulary)))
-        clip = np.repeat(np.arange(len(self)), np.diff(self._first_event))
-        np.add.at(seconds, (clip, self._labels), self._offsets - self._onsets)
+        for clips, labels, active in self.activity().blocks():
+            seconds[clips, labels] = active
         return seconds
+
+    def place(self, i: int) -> str:
+        """Returns where clip `i` lies, for messages: its record and shard."""
+        shard = self._shards[self._index.shard[i]]
+        return f"record {self._index.row[i]} of {shard}"
 
     def audio_bytes(self, i: int) -> bytes:
         """Returns the original sound file of clip `i`.
@@ -179,32 +159,36 @@ class PreparedData:
         Raises:
           InputError: The shard is unreadable or belongs to another index; named.
         """
-        shard = int(self._shard[i])
+        shard, clip_id = int(self._index.shard[i]), self.ids[i]
         try:
-            (record,) = self._reader(shard).read([int(self._row[i])])
+            (record,) = self._reader(shard).read([int(self._index.row[i])])
             header, audio = unpack_record(record)
         except (RuntimeError, InputError) as error:  # array_record raises RuntimeError
             raise InputError(
-                f"{self._shards[shard]} is damaged at clip {str(self.ids[i])!r} "
+                f"{self._shards[shard]} is damaged at clip {clip_id!r} "
                 f"({error}); delete it and run the same `jaxsed prepare` again"
             ) from error
-        if header["id"] != self.ids[i]:
+        if header["id"] != clip_id:
             raise InputError(
                 f"{self._shards[shard]} holds clip {header['id']!r} where the index "
-                f"expects {str(self.ids[i])!r}: an update was interrupted; run the same "
+                f"expects {clip_id!r}: an update was interrupted; run the same "
                 "`jaxsed prepare` again"
             )
         return audio
 
     def _reader(self, shard: int):
-        # Readers do not survive a fork, hence one a process.
+        # Readers do not survive a fork, hence one a process. One that is dropped here
+        # closes when the last thread that reads from it has done so.
         key = os.getpid(), shard
-        reader = self._readers.get(key)
-        if reader is None:
-            with self._lock:
-                reader = self._readers.get(key)
-                if reader is None:
-                    reader = self._readers[key] = open_shard(self._shards[shard])
+        with self._lock:
+            if key in self._readers:
+                self._readers.move_to_end(key)
+                return self._readers[key]
+        reader = open_shard(self._shards[shard])
+        with self._lock:
+            self._readers[key] = reader
+            while len(self._readers) > _OPEN_SHARDS:
+                self._readers.popitem(last=False)
         return reader
 
     def _check_shards(self) -> None:
@@ -270,15 +254,3 @@ def _why_not_prepared(directory: Path) -> str:
         f"{directory} is not a prepared folder (no {MANIFEST}); write one with "
         "`jaxsed prepare LAYOUT SRC --out DIR`"
     )
-
-
-def _read_index(path: Path) -> dict[str, np.ndarray]:
-    names = ("ids", "durations", "shard", "row")
-    names += ("first_event", "onsets", "offsets", "labels")
-    try:
-        with np.load(path, allow_pickle=False) as index:
-            return {name: index[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} is damaged ({error}); run the same `jaxsed prepare` again"
-        ) from error

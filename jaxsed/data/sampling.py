@@ -17,6 +17,7 @@ import threading
 
 import numpy as np
 
+from jaxsed.data.activity import ClassActivity
 from jaxsed.errors import InputError
 
 SAMPLINGS = ("uniform", "balanced", "balanced_epoch")
@@ -24,17 +25,16 @@ RELEASED_EPOCH_CLIPS = 100_000  # `epoch_len` of `get_weighted_sampler`
 RELEASED_OFFSET_FRAMES = 30  # `sample_weight_offset`
 RELEASED_SCALE = 1000.0
 LABEL_FRAMES_PER_SECOND = 25
-_ROWS_AT_ONCE = 65_536  # bounds the temporaries of [clips, c] arithmetic
 _DRAWS_AT_ONCE = 65_536  # of `balanced`: positions that share one random stream
 
 logger = logging.getLogger(__name__)
 
 
-def importance_weights(active_seconds: np.ndarray, mode: str = "paper") -> np.ndarray:
+def importance_weights(activity: ClassActivity, mode: str = "paper") -> np.ndarray:
     """Returns how often each clip should be drawn, relative to the others.
 
     Args:
-        active_seconds: `[clips, c]`, how long each class is active in each clip.
+        activity: how long each class sounds in each clip.
         mode: "paper": a clip weighs the sum over its classes of 1 / (seconds the class
             is active in all clips). "released": the sum over all classes of 1000 x
             frames in the clip / (30 + frames in all clips), frames of 40 ms, so long
@@ -50,13 +50,8 @@ def importance_weights(active_seconds: np.ndarray, mode: str = "paper") -> np.nd
     """
     if mode not in ("paper", "released"):
         raise InputError(f"weights {mode!r}: expected 'paper' or 'released'")
-    active_seconds = np.asarray(active_seconds)
-    if active_seconds.ndim != 2:
-        raise InputError(
-            f"active seconds must be [clips, classes], got {active_seconds.shape}"
-        )
-    total = active_seconds.sum(axis=0, dtype=np.float64)
-    if not np.isfinite(total).all() or (active_seconds < 0).any():
+    total = activity.class_seconds()
+    if not np.isfinite(total).all():
         raise InputError("active seconds must be finite and not negative")
     if mode == "paper":
         per_class = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
@@ -64,11 +59,12 @@ def importance_weights(active_seconds: np.ndarray, mode: str = "paper") -> np.nd
         frames = total * LABEL_FRAMES_PER_SECOND
         per_class = RELEASED_SCALE / (RELEASED_OFFSET_FRAMES + frames)
         per_class *= LABEL_FRAMES_PER_SECOND  # of the clip's own seconds
-    weights = np.empty(len(active_seconds))
-    for start in range(0, len(weights), _ROWS_AT_ONCE):
-        rows = active_seconds[start : start + _ROWS_AT_ONCE]
-        rows = rows > 0 if mode == "paper" else rows
-        weights[start : start + _ROWS_AT_ONCE] = rows.astype(np.float64) @ per_class
+    weights = np.zeros(activity.n_clips)
+    for clips, labels, seconds in activity.blocks():
+        if (seconds < 0).any():
+            raise InputError("active seconds must be finite and not negative")
+        amounts = seconds > 0 if mode == "paper" else seconds
+        np.add.at(weights, clips, amounts * per_class[labels])
     _report_unweighted(weights)
     return weights
 

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import soundfile
 
+from jaxsed.data.activity import ClassActivity
 from jaxsed.labels.events import Event
 from jaxsed.labels.vocab import Vocabulary
 
@@ -40,10 +41,14 @@ class FakeData:
     def events(self, i):
         return [Event(1.0, 2.0, i % N_CLASSES)]
 
-    def active_seconds(self):
-        seconds = np.zeros((len(self), N_CLASSES))
-        seconds[np.arange(len(self)), np.arange(len(self)) % N_CLASSES] = 1.0
-        return seconds
+    def activity(self):
+        n = len(self)
+        labels = np.arange(n) % N_CLASSES
+        events = np.arange(n + 1), labels, np.ones(n), np.full(n, 2.0)
+        return ClassActivity(*events, N_CLASSES)
+
+    def place(self, i):
+        return f"row {i}"
 
 
 class FakeTeacher:

@@ -6,12 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsed.data import sampling
+from jaxsed.data import activity, sampling
+from jaxsed.data.activity import ClassActivity
 from jaxsed.data.sampling import ExampleOrder, importance_weights
 from jaxsed.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ops.npz"
 ORDERS = ("uniform", "balanced", "balanced_epoch")
+
+
+def activity_of(seconds):
+    """A clip and class a row and column: an event of each that is not 0."""
+    seconds = np.array(seconds, float)
+    clips, labels = np.nonzero(seconds)
+    counts = np.bincount(clips, minlength=len(seconds))
+    onsets = np.zeros(len(clips))
+    events = np.append(0, np.cumsum(counts)), labels, onsets, seconds[clips, labels]
+    return ClassActivity(*events, seconds.shape[1])
 
 
 def order_of(sampling, seed=3, weights=(0.0, 1.0, 2.0, 5.0), **options):
@@ -22,7 +33,7 @@ def order_of(sampling, seed=3, weights=(0.0, 1.0, 2.0, 5.0), **options):
 def test_released_weights_equal_the_golden_ones():
     golden = np.load(GOLDEN)
     frames = golden["sampler_event_count"]
-    weights = importance_weights(frames * 0.04, mode="released")
+    weights = importance_weights(activity_of(frames * 0.04), mode="released")
     np.testing.assert_allclose(weights, golden["sampler_weights"], rtol=1e-5)
 
 
@@ -36,22 +47,30 @@ def test_released_epoch_is_without_replacement_like_the_golden_default():
 
 
 def test_paper_weights_are_inverse_total_active_time_of_the_clips_classes():
-    active = np.array([[2.0, 0.0], [6.0, 0.5], [0.0, 0.0]])
-    weights = importance_weights(active)
+    active = [[2.0, 0.0], [6.0, 0.5], [0.0, 0.0]]
+    weights = importance_weights(activity_of(active))
     np.testing.assert_allclose(weights, [1 / 8, 1 / 8 + 1 / 0.5, 0.0], rtol=1e-15)
 
 
+def test_a_class_counts_once_a_clip_however_many_events_it_has():
+    columns = np.zeros(4), np.array([1.0, 2.0, 3.0, 2.0])
+    activity = ClassActivity(np.array([0, 3, 4]), np.zeros(4, int), *columns, 1)
+    np.testing.assert_allclose(importance_weights(activity), [1 / 8, 1 / 8])
+    released = importance_weights(activity, "released")
+    np.testing.assert_allclose(released[0] / released[1], 3.0)
+
+
 def test_weights_are_the_same_in_pieces(monkeypatch):
-    active = np.random.default_rng(0).random((50, 4))
-    whole = [importance_weights(active, mode) for mode in ("paper", "released")]
-    monkeypatch.setattr(sampling, "_ROWS_AT_ONCE", 7)
-    pieces = [importance_weights(active, mode) for mode in ("paper", "released")]
+    seconds = activity_of(np.random.default_rng(0).random((50, 4)))
+    whole = [importance_weights(seconds, mode) for mode in ("paper", "released")]
+    monkeypatch.setattr(activity, "_CLIPS_AT_ONCE", 7)
+    pieces = [importance_weights(seconds, mode) for mode in ("paper", "released")]
     np.testing.assert_allclose(pieces, whole, rtol=1e-14)
 
 
 def test_clips_without_labels_are_counted(caplog):
     with caplog.at_level("WARNING"):
-        importance_weights(np.array([[0.0], [1.0], [0.0]]))
+        importance_weights(activity_of([[0.0], [1.0], [0.0]]))
     assert "2 of 3 clips have no active class" in caplog.text
 
 
@@ -62,13 +81,12 @@ def test_clips_without_labels_are_counted(caplog):
         (np.zeros((3, 2)), "released", "none of the 3 clips"),
         (-np.ones((3, 2)), "paper", "not negative"),
         (np.full((3, 2), np.nan), "paper", "finite"),
-        (np.ones(3), "paper", "clips, classes"),
         (np.ones((3, 2)), "inverse", "'paper' or 'released'"),
     ],
 )
 def test_bad_activity_is_refused(active, mode, message):
     with pytest.raises(InputError, match=message):
-        importance_weights(active, mode)
+        importance_weights(activity_of(active), mode)
 
 
 @pytest.mark.parametrize("sampling", ORDERS)
