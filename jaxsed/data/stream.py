@@ -1,12 +1,21 @@
 """Prefetching and checkpointing of random-access batches, with grain."""
 
 import json
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import time
+import weakref
 from collections.abc import Sequence
+from multiprocessing import connection
 from typing import Any
 
 import grain
 from absl import flags
 
+from jaxsed.data.speed import LoaderSpeed
 from jaxsed.errors import InputError
 
 
@@ -25,14 +34,22 @@ class BatchIterator(grain.DatasetIterator):
         threads: threads that compute batches ahead, in each process. 0 computes each
             batch when it is asked for.
         prefetch_batches: how many batches each process computes ahead.
+
+    Attributes:
+        speed: how fast batches come, a `LoaderSpeed`.
     """
 
     def __init__(
         self, batches: Sequence, workers: int, threads: int, prefetch_batches: int
     ):
         super().__init__()
+        self._ahead: list[grain.DatasetIterator] = []  # one, or none
+        # Workers of an iterator that is dropped unclosed, by an exception say, would
+        # wait, and the program's end for them.
+        weakref.finalize(self, _end, self._ahead)
         self._batches = batches
         self._workers = workers
+        self.speed = LoaderSpeed(workers, min(threads, prefetch_batches))
         self._read_options = grain.ReadOptions(
             num_threads=min(threads, prefetch_batches),
             prefetch_buffer_size=prefetch_batches,
@@ -40,7 +57,6 @@ class BatchIterator(grain.DatasetIterator):
         # As it comes back from a checkpoint: tuples are lists, keys are text.
         self._identity = json.loads(json.dumps(batches.identity()))
         self._next_batch = 0
-        self._ahead: grain.DatasetIterator | None = None
 
     def __len__(self) -> int:
         """Returns the number of batches, sys.maxsize if endless."""
@@ -49,20 +65,32 @@ class BatchIterator(grain.DatasetIterator):
     def __next__(self) -> dict:
         self._assert_not_closed()
         if self._next_batch >= len(self._batches):
-            self._drop_ahead()
+            _end(self._ahead)
             raise StopIteration
-        if self._ahead is None:
-            self._ahead = self._compute_ahead(self._next_batch)
+        begin = time.perf_counter()
         try:
-            batch = next(self._ahead)
-        except InputError as error:
-            # grain appends lines on tracebacks to the message meant for the user.
-            raise InputError(str(error).partition("\n")[0]) from error
+            timed = next(self._computed_ahead())
+        except StopIteration:
+            raise
+        except Exception as error:
+            _end(self._ahead)
+            mended = _in_one_line(error)
+            if mended is None:
+                raise
+            raise mended from error
+        waited = time.perf_counter() - begin
+        batch = timed["batch"]
+        self.speed.add(len(batch["index"]), timed["core_seconds"], waited)
         self._next_batch += 1
         return batch
 
+    def _computed_ahead(self) -> grain.DatasetIterator:
+        if not self._ahead:
+            self._ahead.append(self._compute_ahead(self._next_batch))
+        return self._ahead[0]
+
     def _compute_ahead(self, first: int) -> grain.DatasetIterator:
-        batches = grain.MapDataset.source(self._batches)
+        batches = grain.MapDataset.source(_Timed(self._batches))
         if first:
             batches = batches.slice(slice(first, None))
         ahead = batches.to_iter_dataset(self._read_options)
@@ -73,15 +101,15 @@ class BatchIterator(grain.DatasetIterator):
             ahead = ahead.mp_prefetch(
                 grain.MultiprocessingOptions(
                     num_workers=self._workers, per_worker_buffer_size=1
-                )
+                ),
+                worker_init_fn=_begin_worker,
             )
         return iter(ahead)
 
     def start_prefetch(self) -> None:
         """Starts computing ahead, before the first batch is asked for."""
-        if self._ahead is None and self._next_batch < len(self._batches):
-            self._ahead = self._compute_ahead(self._next_batch)
-            self._ahead.start_prefetch()
+        if self._next_batch < len(self._batches):
+            self._computed_ahead().start_prefetch()
 
     def get_state(self) -> dict[str, Any]:
         """Returns where the iterator is; JSON-able."""
@@ -101,20 +129,76 @@ class BatchIterator(grain.DatasetIterator):
                     f"{saved.get(name)!r}, this run has {self._identity.get(name)!r}: "
                     "go on with the same value, or start anew"
                 )
-        self._drop_ahead()
+        _end(self._ahead)
         self._next_batch = int(state["next_batch"])
 
     def rewind(self) -> None:
         """Goes back to the first batch; decoded clips stay in memory."""
-        self._drop_ahead()
+        _end(self._ahead)
         self._next_batch = 0
 
     def close(self) -> None:
         """Ends the threads or processes that compute ahead."""
-        self._drop_ahead()
+        _end(self._ahead)
         self._closed = True
 
-    def _drop_ahead(self) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
+
+def _end(ahead: list[grain.DatasetIterator]) -> None:
+    while ahead:
+        ahead.pop().close()
+
+
+class _Timed:
+    """Batches together with the time that a core took for each."""
+
+    def __init__(self, batches: Sequence):
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, k: int) -> dict:
+        begin = time.thread_time()
+        batch = self._batches[k]
+        return {"batch": batch, "core_seconds": time.thread_time() - begin}
+
+
+def _begin_worker(index: int, count: int) -> None:
+    """Makes a loader process end when, and only when, the one it works for says so."""
+    del index, count
+    # Ctrl-C and a scheduler's SIGTERM reach every process; the parent may still need
+    # batches to end in good order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def leave_with_parent():
+        connection.wait([parent.sentinel])
+        os._exit(1)  # a killed parent cannot end its children
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def _in_one_line(error: Exception) -> InputError | None:
+    """Returns what to tell the user of an error of computing ahead; None of a bug."""
+    if isinstance(error, InputError):
+        # grain appends lines on tracebacks to the message meant for the user.
+        return InputError(str(error).partition("\n")[0])
+    died = re.search(r"terminated unexpectedly with exit code (-?\d+)", str(error))
+    if died is None:
+        return None
+    code = int(died[1])
+    how = f"ended with status {code}"
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}"
+    why = _LIKELY_REASONS.get(-code, "its own words are above, if it left any")
+    return InputError(f"a loader process (data.workers) {how}: {why}")
+
+
+_LIKELY_REASONS = {
+    signal.SIGKILL: "most likely memory ran out; lower data.workers or batch_size, or "
+    "data.cache_decoded_bytes",
+    # Batches come through shared memory, and containers have 64 MB of it by default.
+    signal.SIGBUS: "most likely shared memory ran out; make /dev/shm larger (docker run "
+    "--shm-size) or lower data.workers or batch_size",
+}
