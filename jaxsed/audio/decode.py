@@ -147,7 +147,10 @@ def to_int16(wave: np.ndarray) -> np.ndarray:
     Returns:
       int16 `[...]`.
     """
-    return np.clip(np.rint(wave * 32768.0), -32768, 32767).astype(np.int16)
+    scaled = np.multiply(wave, 32768.0)
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -32768, 32767, out=scaled)
+    return scaled.astype(np.int16)
 
 
 def _too_short(name: str) -> AudioError:

@@ -64,7 +64,7 @@ def test_non_finite(tmp_path, value, channels):
     soundfile.write(path, wave, 48_000, subtype="FLOAT")
     error = error_of(path)
     assert error.kind == "non_finite"
-    assert "near 1.4" in str(error)
+    assert "near 1.50 s" in str(error)
     blocks = stream_mono(path, 16_000, 0.5)
     assert next(blocks).size == 8_000
     with pytest.raises(AudioError, match="NaN or infinite"):
