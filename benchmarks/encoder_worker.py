@@ -15,7 +15,7 @@ from benchmarks.side_by_side import serve
 from jaxsed import losses
 from jaxsed.models import sed
 from jaxsed.models.dense import multiplied_in
-from jaxsed.stages.train import init_params
+from jaxsed.stages.program import init_params
 from jaxsed.training import sharding, state, step
 
 N_CLASSES = 447

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.encoders import ENCODERS
 from jaxsed import losses
 from jaxsed.models import sed
-from jaxsed.stages.train import init_params
+from jaxsed.stages.program import init_params
 
 N_CLASSES = 447
 PARTS = {  # the first that is found in an operation's name

@@ -62,6 +62,8 @@ def training(stage: str) -> ConfigDict:
             "teacher": {"logits": "", "weight": 0.9},
             "optim": dict(optim.DEFAULTS),
             "batch_size": BATCH_SIZE,
+            "accumulate": 1,  # parts of a batch, one after another: less memory
+            "remat": "none",  # computed again in the backward pass: none | dots | blocks
             "steps": 1,
             "every": {"log": 50, "evaluate": 1000, "save": 500},
             "eval": {
@@ -105,8 +107,12 @@ def ensemble(teachers: dict[str, str]) -> ConfigDict:
         {
             "stage": "ensemble",
             "teachers": dict(teachers),
-            "data": {"train": "", "eval": "", "clip_seconds": 0.0},
-            "batch_size": defaults.batch_size,
+            "data": {"train": "", "eval": "", "clip_seconds": 0.0, "workers": 0},
+            "dtype": "float32",  # bfloat16: matmuls only
+            "batch_size": defaults.batch_size,  # of each process
+            "shard_clips": 1024,  # clips a file of logits
+            "teachers_at_once": 0,  # held on a process's devices; 0: all
+            "part": "",  # 3/16: the fourth of 16 jobs on their own
             "eval": {
                 "metrics": defaults.eval.metrics,
                 "median_seconds": defaults.eval.median_seconds,
@@ -143,10 +149,10 @@ def start_of(model: str, step2: bool) -> str:
     """Returns the released checkpoint that step 3 starts from.
 
     Args:
-        model: one of the five.
+        model: one of the five; nothing is released for a tiny twin, which starts fresh.
         step2: after AudioSet Weak; otherwise after step 1.
     """
-    return STARTS[model][step2]
+    return STARTS[model][step2] if model in STARTS else ""
 
 
 def arguments(text: str, **defaults: Any) -> ConfigDict:

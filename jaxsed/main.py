@@ -1,11 +1,16 @@
 """`python -m jaxsed.main --config=configs/student.py --workdir=DIR [--config.key=value]`.
 
 Runs the stage that the config names. The same command again goes on where it was
-stopped; a finished run is left alone.
+stopped; a finished run is left alone. Several processes run one training together:
+docs/clusters.md.
+
+Exit status: 0 the run is finished; 1 refused, or nothing could be done; 2 wrong usage;
+75 told to stop by SIGTERM, saved, to be started again; 130 stopped by Ctrl-C.
 """
 
 import logging
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,13 @@ WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
 MULTIHOST = flags.DEFINE_boolean(
     "multihost", False, "one of several processes (TPU pod, SLURM): join the others"
 )
+COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "HOST:PORT of process 0, where no cluster says; with these two:",
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -36,13 +48,17 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
     import jax
 
     from jaxsed.stages import chain, ensemble, scenes, strong, summary, weak
+    from jaxsed.training import processes
+
+    def on_first(stage):
+        return lambda *arguments: processes.on_first(lambda: stage(*arguments))
 
     stages = {
-        "scenes": scenes.run,
+        "scenes": on_first(scenes.run),
         "weak": weak.run,
         "strong": strong.run,
         "ensemble": ensemble.run,
-        "summary": summary.run,
+        "summary": on_first(summary.run),
     }
     stages["chain"] = lambda config, workdir: chain.run(config, workdir, stages)
     check_known("stage", config["stage"], stages)
@@ -56,21 +72,57 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         print(f"jaxsed: unknown arguments {argv[1:]}", file=sys.stderr)
         return 2
-    import jax
-
     for chatty in ("absl", "jax"):  # "unable to initialize backend tpu", on a laptop
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    if MULTIHOST.value:
-        jax.distributed.initialize()
+    from jaxsed.training import preemption, processes
+
+    several = False
     try:
+        several = join_others()
         run_config(CONFIG.value.to_dict(), Path(WORKDIR.value))
-    except InputError as error:
-        print(f"jaxsed: {error}", file=sys.stderr)
-        return 1
+        return 0
+    except preemption.Preempted as notice:
+        print(f"jaxsed: {notice}", file=sys.stderr)
+        return preemption.STATUS
     except KeyboardInterrupt:
-        print("jaxsed: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+        message, status = "stopped; the same command goes on from here", 130
+    except Exception as error:
+        message, status = explained(error), 1
+        if message is None:
+            if not several:
+                raise
+            traceback.print_exc()
+            message = "an error that its log shows"
+    print(f"jaxsed: {message}", file=sys.stderr)
+    if several:
+        processes.abandon(message, status)
+    return status
+
+
+def join_others() -> bool:
+    """Joins the other processes of the run, if the command line says there are any."""
+    from jaxsed.training import processes
+
+    place = (COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    if not MULTIHOST.value and place == (None, None, None):
+        return False
+    processes.join(*place)
+    return True
+
+
+def explained(error: Exception) -> str | None:
+    """Returns what to tell the user; None of an error that is the program's own."""
+    from jaxsed.training import processes
+
+    line = processes.one_line(error)
+    if isinstance(error, (InputError, OSError)):
+        return line
+    if "RESOURCE_EXHAUSTED" in line:
+        return (
+            "the devices have too little memory: set accumulate=2 or more, remat=dots or "
+            f"remat=blocks, or a larger mesh.fsdp ({line})"
+        )
+    return None
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from jaxsed import optim
 from jaxsed.augment import pipeline as augment
 from jaxsed.errors import InputError
 from jaxsed.models import sed
-from jaxsed.stages.train import init_params
+from jaxsed.stages.program import init_params
 from jaxsed.weights import zoo
 
 TRAINED = ("weak", "teacher", "student", "li2024")

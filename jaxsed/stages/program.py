@@ -18,6 +18,7 @@ from jaxsed.models import sed
 from jaxsed.stages.scoring import INT16_SCALE
 from jaxsed.training import sharding, step
 from jaxsed.training import state as train_state
+from jaxsed.training.remat import Fixed, layers
 
 Params = Any
 # (logits [b, t, c], the model's other outputs, batch) -> (loss, measurements)
@@ -57,7 +58,7 @@ def build_program(
     Raises:
         InputError: the mesh cannot share a batch, or a setting is wrong.
     """
-    sharding.check_batch_size(config["batch_size"], mesh)
+    sharding.check_batch_size(config["batch_size"], mesh, config["accumulate"])
     model = sed.build(n_classes=n_classes, **config["model"])
     abstract = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
     layer_names = model.encoder.layer_names
@@ -68,8 +69,15 @@ def build_program(
     abstract_state = jax.eval_shape(create, abstract)
     shardings = sharding.state_sharding(mesh, abstract_state)
     frozen = optim.frozen(config["optim"], abstract, layer_names)
-    loss_fn = make_loss(model, objective, config["augment"], frozen)
-    train_step = step.make_train_step(loss_fn, optimizer, schedule, mesh, shardings)
+    train_step = step.make_train_step(
+        make_loss(model, objective, frozen, config["remat"]),
+        optimizer,
+        schedule,
+        mesh,
+        shardings,
+        prepare=make_prepare(model, config["augment"]),
+        accumulate=config["accumulate"],
+    )
     return Program(model, create, abstract_state, shardings, train_step)
 
 
@@ -80,41 +88,56 @@ def init_params(model: sed.SoundEventModel, key: jax.Array) -> Params:
     return model.init(key, mel)["params"]
 
 
-def make_loss(
-    model: sed.SoundEventModel,
-    objective: Objective,
-    augmentation: Mapping[str, Any],
-    frozen: Params,
-) -> step.LossFn:
-    """Returns waveform to loss: augment, front-end, augment, model, objective.
+def make_prepare(
+    model: sed.SoundEventModel, augmentation: Mapping[str, Any]
+) -> step.Prepare:
+    """Returns batch on the wire to batch with `mel`: augment, front-end, augment.
 
     Args:
-        model: what is trained.
-        objective: the stage's.
+        model: has the front-end.
         augmentation: settings, see `augment.pipeline`.
-        frozen: tree of bools like the parameters, from `optim.frozen`: layers whose
-            running statistics are frozen do as in evaluation.
     """
     vary_filterbank = augment.resolve(augmentation)["vary_filterbank"]
 
-    def loss_fn(params: Params, batch: dict, key: jax.Array):
-        wave_key, mel_key = jax.random.split(key)
+    def prepare(batch: dict, key: jax.Array) -> dict:
+        wave_key, mel_key, bank_key = jax.random.split(key, 3)
         batch = {name: _to_float(name, array) for name, array in batch.items()}
         with jax.named_scope("augment"):
             batch = augment.augment_wave(wave_key, batch, augmentation)
         with jax.named_scope("frontend"):
-            bank = None
-            if vary_filterbank:
-                bank = model.frontend.draw_bank(jax.random.fold_in(key, 2))
+            bank = model.frontend.draw_bank(bank_key) if vary_filterbank else None
             batch["mel"] = model.frontend(batch.pop("audio"), bank=bank)
         with jax.named_scope("augment"):
-            batch = augment.augment_mel(mel_key, batch, augmentation)
-        (logits, out), recorded = model.apply(
-            {"params": params, "frozen": frozen},
-            batch["mel"],
-            rngs={"dropout": jax.random.fold_in(key, 3)},
-            mutable=["updates"],
-        )
+            return augment.augment_mel(mel_key, batch, augmentation)
+
+    return prepare
+
+
+def make_loss(
+    model: sed.SoundEventModel,
+    objective: Objective,
+    frozen: Params,
+    remat: str = "none",
+) -> step.LossFn:
+    """Returns prepared batch to loss: model, objective.
+
+    Args:
+        model: what is trained.
+        objective: the stage's.
+        frozen: tree of bools like the parameters, from `optim.frozen`: layers whose
+            running statistics are frozen do as in evaluation.
+        remat: what the backward pass computes again, see `training.remat`.
+    """
+    frozen = jax.tree.map(Fixed, frozen)
+
+    def loss_fn(params: Params, batch: dict, key: jax.Array):
+        with layers(remat, model.encoder.layer_names):
+            (logits, out), recorded = model.apply(
+                {"params": params, "frozen": frozen},
+                batch["mel"],
+                rngs={"dropout": key},
+                mutable=["updates"],
+            )
         with jax.named_scope("objective"):
             loss, measurements = objective(logits, out, batch)
         return loss, measurements, recorded.get("updates", {})

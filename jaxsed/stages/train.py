@@ -10,24 +10,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import flax
 import jax
-import jax.numpy as jnp
-import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
 from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
-from jaxsed.errors import InputError
 from jaxsed.labels.events import offset_frames
 from jaxsed.models import sed
-from jaxsed.stages.program import Objective, build_program, init_params
+from jaxsed.stages.program import Objective, Program, build_program
 from jaxsed.stages.scoring import Scorer, clip_length
+from jaxsed.stages.start import start_state
 from jaxsed.stages.workdir import claim
-from jaxsed.training import loop, sharding
+from jaxsed.training import loop, preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, is_done
-from jaxsed.weights import architecture, files, named
+from jaxsed.training.state import TrainState
+from jaxsed.weights import architecture, files
 
 Params = Any
 
@@ -61,31 +61,42 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         task: the stage.
     """
     claim(workdir, config)
-    if is_done(workdir / "metrics.jsonl"):
+    if processes.on_first(lambda: is_done(workdir / "metrics.jsonl")):
         logging.info("%s is finished already", workdir)
         return
     mesh = sharding.make_mesh(**config["mesh"])
-    train_data = PreparedData(config["data"]["train"])
-    eval_data = PreparedData(config["data"]["eval"])
-    program = build_program(config, task.objective, len(train_data.vocabulary), mesh)
-    model, shardings = program.model, program.shardings
-    batches = training_data(config, train_data, model, task.targets)
+    data = PreparedData(config["data"]["train"])
+    program = build_program(config, task.objective, len(data.vocabulary), mesh)
+    with preemption.Notice() as notice:
+        state, log = fit(config, workdir, task, data, program, mesh, notice)
+    params = gathered(task.to_detector(state.params))
+    processes.on_first(lambda: save(params, config, task, data, workdir))
+    log.write(config["steps"], {"done": True})
+
+
+def fit(
+    config: Mapping[str, Any],
+    workdir: Path,
+    task: Task,
+    data: PreparedData,
+    program: Program,
+    mesh: Mesh,
+    notice: preemption.Notice,
+) -> tuple[TrainState, MetricsLog]:
+    """Trains from wherever the run stands; returns its last state and its log."""
+    batches = training_data(config, data, program.model, task.targets)
     checkpoints = Checkpoints(workdir / "checkpoints")
     resume_step = checkpoints.latest_step
-    if resume_step is not None:
-        state = checkpoints.restore(program.abstract_state, shardings, batches)
+    if resume_step is None:
+        state = start_state(config, program, data)
     else:
-        abstract = program.abstract_state.params
-        params = start_params(model, abstract, config["seed"], config["init"])
-        if config["prior_bias"]:
-            params = with_prior(params, train_data)
-        state = jax.jit(program.create, out_shardings=shardings)(params)
+        state = checkpoints.restore(program.abstract_state, program.shardings, batches)
     scorer = Scorer(
-        model,
-        eval_data,
-        train_data.vocabulary,
+        program.model,
+        PreparedData(config["data"]["eval"]),
+        data.vocabulary,
         mesh,
-        shardings.params,
+        program.shardings.params,
         directory=workdir / "scores",
         **config["eval"],
     )
@@ -93,7 +104,7 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         workdir,
         resume_step=-1 if resume_step is None else resume_step,
         tensorboard=config["tensorboard"],
-        active=jax.process_index() == 0,
+        active=processes.is_first(),
     )
     state = loop.fit(
         state,
@@ -105,63 +116,12 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         checkpoints=checkpoints,
         log=log,
         evaluators={"eval": lambda params: scorer(task.to_detector(params))},
+        notice=notice,
+        clip_ids=data.ids,
         title=workdir.name,
     )
     checkpoints.close()
-    save(state.params, config, task, train_data, workdir)
-    log.write(config["steps"], {"done": True})
-
-
-def start_params(
-    model: sed.SoundEventModel, abstract: Params, seed: int, init: str
-) -> Params:
-    """Returns random parameters, with the encoder of `init` if given.
-
-    `init` is a model folder or the name of a released model.
-
-    Heads and sequence model are always fresh: step 3 strips what earlier steps put on
-    top of the encoder (Effective Pre-Training, section II-A).
-
-    Raises:
-        InputError: `init` holds another encoder than the config asks for.
-    """
-    fresh = [name for name in abstract if not init or name != "encoder"]
-    # Compiling an initialiser costs more than running it: only what is kept is drawn.
-    params = jax.jit(
-        lambda key: {name: init_params(model, key)[name] for name in fresh}
-    )(jax.random.key(seed))
-    if not init:
-        return params
-    loaded, description = files.load_model(named.model_folder(init))
-    expected = flax.traverse_util.flatten_dict(abstract["encoder"], sep="/")
-    given = flax.traverse_util.flatten_dict(loaded["encoder"], sep="/")
-    shapes = {name: array.shape for name, array in given.items()}
-    if shapes != {name: array.shape for name, array in expected.items()}:
-        raise InputError(
-            f"init={init} holds the encoder {description['encoder']}, whose parameters "
-            "do not fit this config's model.encoder: name the same encoder"
-        )
-    return {**params, "encoder": loaded["encoder"]}
-
-
-def with_prior(params: Params, data: PreparedData) -> Params:
-    """Returns parameters whose heads begin at the log-odds of each class.
-
-    A head that starts at probability 0.5 spends its first hundreds of steps on
-    learning that every class is rare; a long training does not notice, a short one is
-    over by then (Lin et al. 2017, "Focal Loss", section 4.1, initialisation).
-    """
-    active = data.active_seconds()
-    priors = {
-        "strong_head": active.sum(0) / np.sum(data.durations),
-        "weak_head": (active > 0).mean(0),
-    }
-    heads = {}
-    for name, prior in priors.items():
-        prior = np.clip(prior, 1e-4, 0.5)
-        bias = np.log(prior / (1 - prior)).astype(np.float32)
-        heads[name] = {**params[name], "bias": jnp.asarray(bias)}
-    return {**params, **heads}
+    return state, log
 
 
 def training_data(
@@ -197,10 +157,7 @@ def save(
     data: PreparedData,
     workdir: Path,
 ) -> None:
-    """Writes the self-describing model; on process 0 only."""
-    params = _gather(task.to_detector(params))
-    if jax.process_index() != 0:
-        return
+    """Writes the self-describing model."""
     files.save_model(
         workdir / "model",
         params,
@@ -221,10 +178,8 @@ def save(
     )
 
 
-def _gather(params: Params) -> Params:
+def gathered(params: Params) -> Params:
     """Brings parameters that are split over devices together, as numpy arrays."""
     if jax.process_count() == 1:
         return jax.device_get(params)
-    from jax.experimental import multihost_utils
-
     return multihost_utils.process_allgather(params, tiled=True)

@@ -5,10 +5,11 @@ holds `"done": true`. A resumed run first drops the lines of steps it will do ag
 that the file reads as if the run had never been stopped.
 """
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,29 +53,71 @@ class MetricsLog:
         active: bool = True,
     ):
         self._active = active
+        self._workdir = workdir
+        self._path = workdir / "metrics.jsonl"
         self._board = None
         if not active:
             return
-        self._path = workdir / "metrics.jsonl"
         kept = [m for m in read_metrics(self._path) if m["step"] <= resume_step]
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(_line(m) for m in kept), encoding="utf-8")
-        os.replace(partial, self._path)
+        with _writing(self._path):
+            _replace(self._path, "".join(_line(m) for m in kept))
         if tensorboard:
             self._board = _tensorboard_writer(workdir)
 
     def write(self, step: int, values: Mapping[str, float | bool]) -> None:
-        """Appends one line and flushes it to the operating system."""
+        """Appends one line and flushes it to the operating system.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         if not self._active:
             return
         plain = {name: _plain(value) for name, value in values.items()}
-        with self._path.open("a", encoding="utf-8") as file:
+        with _writing(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(_line({"step": int(step), **plain}))
         if self._board is not None:
             for name, value in plain.items():
                 if value is not None:
                     self._board.add_scalar(name, value, int(step))
             self._board.flush()
+
+    def has(self, step: int, prefixes: tuple[str, ...]) -> bool:
+        """Whether a line of this step holds a name that begins with one of these."""
+        return any(
+            name.startswith(prefixes)
+            for line in read_metrics(self._path)
+            if line["step"] == step
+            for name in line
+        )
+
+    def write_report(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Writes `NAME.json` beside the metrics; returns its path.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        path = self._workdir / f"{name}.json"
+        if self._active:
+            with _writing(path):
+                _replace(path, json.dumps(content, indent=2) + "\n")
+        return path
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}): check its disk and quota; the "
+            "same command goes on from the newest checkpoint"
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _plain(value: float | bool) -> float | bool | None:

@@ -1,22 +1,27 @@
 """The training loop: every stage's. It knows steps, not tasks."""
 
+import contextlib
 import dataclasses
+import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import grain
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxsed.errors import InputError
-from jaxsed.training import sharding
+from jaxsed.training import preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog
 from jaxsed.training.state import Params, TrainState
 
 Evaluator = Callable[[Params], Mapping[str, float]]
+
+NAMED_CLIPS = 6  # that a message lists; the others are in a file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +33,26 @@ class Cadence:
         log: mean of the measurements is logged every so many steps.
         evaluate: evaluators run every so many steps, before the first and after the
             last one.
-        save: a checkpoint every so many steps, and after the last one.
+        save: a checkpoint every so many steps, before evaluations and after the last
+            step.
     """
 
     total: int
     log: int
     evaluate: int
     save: int
+
+    def evaluates(self, step: int) -> bool:
+        """Whether evaluators run after so many steps."""
+        return step in (0, self.total) or step % self.evaluate == 0
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is due; one is before an evaluation, which takes long."""
+        return step > 0 and (step % self.save == 0 or self.evaluates(step))
+
+    def logs(self, step: int) -> bool:
+        """Whether measurements are due: also before a checkpoint, which vouches."""
+        return step % self.log == 0 or self.saves(step)
 
 
 def fit(
@@ -48,13 +66,16 @@ def fit(
     checkpoints: Checkpoints,
     log: MetricsLog,
     evaluators: Mapping[str, Evaluator],
+    notice: preemption.Notice,
+    clip_ids: Sequence[str],
     title: str = "train",
 ) -> TrainState:
     """Trains from `state.step` to `cadence.total` and returns the final state.
 
-    At a step with several duties the order is: log, evaluate, save. A checkpoint of
-    step k therefore vouches for every logged line up to k, and, since saving logs
-    first, for a finite loss in every step up to k.
+    At a step with several duties the order is: log, save, evaluate. A checkpoint of
+    step k therefore vouches for every logged line up to k but the evaluation, and,
+    since saving logs first, for a finite loss in every step up to k. An evaluation that
+    a stopped run still owes comes first when it goes on.
 
     Args:
         state: where to begin; 0 or a restored step.
@@ -66,24 +87,28 @@ def fit(
         checkpoints: the run's checkpoints.
         log: the run's metrics.
         evaluators: name -> function of the parameters.
+        notice: of preemption, open.
+        clip_ids: names of the rows that `batch["index"]` holds.
         title: what the progress bar calls this run.
 
     Raises:
-        InputError: the loss is no longer finite; names the steps.
+        InputError: the loss is no longer finite; names step and clips.
+        Preempted: `notice` came, and all is saved.
     """
     step = int(state.step)
-    if step == 0:
-        log.write(0, _evaluate(evaluators, state.params))
-    window = _Window(step)
     progress = tqdm(
         total=cadence.total,
         initial=step,
         desc=title,
         unit="step",
         dynamic_ncols=True,
-        disable=jax.process_index() != 0,
+        disable=not processes.is_first(),
     )
-    with progress:
+    with progress, _stopping_well(checkpoints, log, clip_ids):
+        evaluate = functools.partial(_evaluate, evaluators, notice, log, progress)
+        if cadence.evaluates(step) and not _is_evaluated(log, step, evaluators):
+            evaluate(step, state.params)
+        window = _Window(step)
         while step < cadence.total:
             batch = next(batches)
             state, measurements = train_step(
@@ -91,19 +116,19 @@ def fit(
             )
             step += 1
             progress.update()
-            window.add(measurements, clips=len(batch["index"]))
-            last = step == cadence.total
-            if last or step % cadence.log == 0 or step % cadence.save == 0:
+            window.add(measurements, batch["index"])
+            stop = notice.must_stop()
+            if stop or cadence.logs(step):
                 values = window.close(step)
                 log.write(step, values)
                 progress.set_postfix(loss=f"{values['train/loss']:.4f}", refresh=False)
-            if last or step % cadence.evaluate == 0:
-                values = _evaluate(evaluators, state.params)
-                log.write(step, values)
-                _show(progress, step, values)
-                window.restart_clock()
-            if last or step % cadence.save == 0:
+            if stop or cadence.saves(step):
                 checkpoints.save(state, batches)
+            if stop:
+                raise preemption.Preempted(step, cadence.total)
+            if cadence.evaluates(step):
+                evaluate(step, state.params)
+                window.restart_clock()
     return state
 
 
@@ -113,7 +138,7 @@ class _Window:
     def __init__(self, step: int):
         self._first = step + 1
         self._measurements: list[Mapping[str, jax.Array]] = []
-        self._clips = 0
+        self._rows: list[np.ndarray] = []
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -121,37 +146,102 @@ class _Window:
         self._clips = 0
         self._since = time.perf_counter()
 
-    def add(self, measurements: Mapping[str, jax.Array], clips: int) -> None:
+    def add(self, measurements: Mapping[str, jax.Array], rows: np.ndarray) -> None:
         self._measurements.append(measurements)
-        self._clips += clips
+        self._rows.append(rows)
+        self._clips += len(rows)
 
     def close(self, step: int) -> dict[str, float]:
         fetched = jax.device_get(self._measurements)
-        names = fetched[0].keys()
-        means = {name: float(np.mean([m[name] for m in fetched])) for name in names}
-        if not np.isfinite(means["loss"]):
-            bad = next(i for i, m in enumerate(fetched) if not np.isfinite(m["loss"]))
-            raise InputError(
-                f"the loss of step {self._first + bad} is {fetched[bad]['loss']}: lower "
-                "optim.max_lr or set optim.clip_norm; the checkpoint before it is kept"
-            )
+        for i, measurements in enumerate(fetched):
+            if not np.isfinite(measurements["loss"]):
+                loss = float(measurements["loss"])
+                raise _NotFinite(self._first + i, loss, self._rows[i])
         seconds = max(time.perf_counter() - self._since, 1e-9)
         clips_per_second = self._clips * jax.process_count() / seconds
-        self._measurements, self._first = [], step + 1
+        values = {
+            f"train/{name}": float(np.mean([m[name] for m in fetched]))
+            for name in fetched[0]
+        }
+        self._measurements, self._rows, self._first = [], [], step + 1
         self.restart_clock()
-        values = {f"train/{name}": value for name, value in means.items()}
         return {**values, "train/clips_per_second": clips_per_second}
 
 
-def _evaluate(evaluators: Mapping[str, Evaluator], params: Params) -> dict[str, float]:
-    return {
-        f"{name}/{metric}": float(value)
-        for name, evaluator in evaluators.items()
-        for metric, value in evaluator(params).items()
-    }
+class _NotFinite(Exception):
+    """A loss that is infinite or no number.
+
+    Args:
+        step: whose loss it is.
+        loss: what it is.
+        rows: int [b], of this process's part of the batch, in the training data.
+    """
+
+    def __init__(self, step: int, loss: float, rows: np.ndarray):
+        super().__init__(step, loss)
+        self.step, self.loss, self.rows = step, loss, rows
 
 
-def _show(progress: tqdm, step: int, values: Mapping[str, float]) -> None:
+@contextlib.contextmanager
+def _stopping_well(
+    checkpoints: Checkpoints, log: MetricsLog, clip_ids: Sequence[str]
+) -> Iterator[None]:
+    """Has what was saved on disk before a run stops, and says of a loss why it does."""
+    try:
+        yield
+    except preemption.Preempted:
+        checkpoints.wait()
+        raise
+    except _NotFinite as error:
+        checkpoints.wait()
+        rows = multihost_utils.process_allgather(error.rows, tiled=True)
+        clips = [str(clip_ids[row]) for row in rows]
+        report = {"step": error.step, "loss": str(error.loss), "clips": clips}
+        path = log.write_report("not_finite", report)
+        saved = checkpoints.latest_step
+        kept = (
+            "there is no checkpoint yet" if saved is None else f"step {saved} is kept"
+        )
+        shown = ", ".join(clips[:NAMED_CLIPS])
+        more = len(clips) - NAMED_CLIPS
+        raise InputError(
+            f"the loss of step {error.step} is {error.loss} ({kept}): lower "
+            f"optim.max_lr, set optim.clip_norm, or look at its clips {shown}"
+            + (f" and {more} more, all in {path}" if more > 0 else "")
+        ) from error
+
+
+def _is_evaluated(
+    log: MetricsLog, step: int, evaluators: Mapping[str, Evaluator]
+) -> bool:
+    prefixes = tuple(f"{name}/" for name in evaluators)
+    return processes.on_first(lambda: log.has(step, prefixes))
+
+
+def _evaluate(
+    evaluators: Mapping[str, Evaluator],
+    notice: preemption.Notice,
+    log: MetricsLog,
+    progress: tqdm,
+    step: int,
+    params: Params,
+) -> None:
+    """Runs the evaluators, logs what they find and shows it.
+
+    Raises:
+        Preempted: `notice` came; what was found is lost, and owed by the next run.
+    """
+    try:
+        with notice.interrupting():
+            found = {
+                f"{name}/{metric}": float(value)
+                for name, evaluator in evaluators.items()
+                for metric, value in evaluator(params).items()
+            }
+    except preemption.Interrupted as error:
+        raise preemption.Preempted(step, progress.total) from error
+    values = processes.from_first(found)
+    log.write(step, values)
     if values and not progress.disable:
         shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         progress.write(f"{progress.desc} step {step}: {shown}")

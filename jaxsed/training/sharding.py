@@ -84,16 +84,26 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     }
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
+def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
     """Refuses a global batch that the devices cannot share equally.
 
+    Args:
+        batch_size: of the global batch.
+        mesh: devices.
+        accumulate: parts of a batch that are computed one after another.
+
     Raises:
-        InputError: `batch_size` is not a multiple of the number of devices.
+        InputError: `batch_size` is not a multiple of devices times parts.
     """
-    if batch_size % mesh.size:
+    if accumulate < 1:
         raise InputError(
-            f"batch_size={batch_size} cannot be split over {mesh.size} devices: "
-            f"use a multiple of {mesh.size}"
+            f"accumulate={accumulate}: expected 1 or more parts of a batch"
+        )
+    if batch_size % (mesh.size * accumulate):
+        parts = f" in {accumulate} parts" if accumulate > 1 else ""
+        raise InputError(
+            f"batch_size={batch_size} cannot be split over {mesh.size} devices{parts}: "
+            f"use a multiple of {mesh.size * accumulate}"
         )
 
 

@@ -1,5 +1,6 @@
 """The training step: every stage's, with the stage's loss injected."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from jaxsed.training import sharding
+from jaxsed.training import accumulation, sharding
 from jaxsed.training.state import Params, TrainState
 
 Batch = dict[str, jax.Array]
@@ -16,6 +17,8 @@ Measurements = dict[str, jax.Array]
 # (params, batch, key) -> (scalar loss, scalars worth logging) or, where layers keep
 # running statistics, (loss, measurements, updates): a part of the parameter tree.
 LossFn = Callable[[Params, Batch, jax.Array], tuple]
+# (batch, key) -> batch: what is done to the whole global batch before.
+Prepare = Callable[[Batch, jax.Array], Batch]
 
 
 def make_train_step(
@@ -24,6 +27,8 @@ def make_train_step(
     schedule: Callable[[jax.Array], jax.Array],
     mesh: Mesh,
     state_shardings: Any,
+    prepare: Prepare = lambda batch, key: batch,
+    accumulate: int = 1,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Measurements]]:
     """Returns the compiled step `(state, batch, run_key) -> (state, measurements)`.
 
@@ -42,16 +47,33 @@ def make_train_step(
         schedule: learning rate of a step, for the log only.
         mesh: devices.
         state_shardings: tree as `TrainState`, from `sharding.state_sharding`.
+        prepare: applied to the global batch; no gradient passes through it. What looks
+            at several examples, such as mixing, belongs here.
+        accumulate: parts of the batch whose losses and gradients are computed one after
+            another (see `accumulation.mean_over_parts`); `loss_fn` is then a mean over
+            examples. Updates are the mean of the parts'.
     """
 
     def with_updates(params: Params, batch: Batch, key: jax.Array):
         loss, measurements, *recorded = loss_fn(params, batch, key)
         return loss, (measurements, recorded[0] if recorded else {})
 
+    def gradients(params: Params, batch: Batch, key: jax.Array):
+        grad_fn = jax.value_and_grad(with_updates, has_aux=True)
+        found, grads = grad_fn(params, batch, key)
+        # As the moments they go into, so that no device ever holds the sum of all.
+        return found, jax.lax.with_sharding_constraint(grads, state_shardings.params)
+
     def train_step(state: TrainState, batch: Batch, run_key: jax.Array):
         key = jax.random.fold_in(run_key, state.step)
-        grad_fn = jax.value_and_grad(with_updates, has_aux=True)
-        (loss, (measurements, recorded)), grads = grad_fn(state.params, batch, key)
+        prepare_key, loss_key = jax.random.split(key)
+        (loss, (measurements, recorded)), grads = accumulation.mean_over_parts(
+            functools.partial(gradients, state.params),
+            prepare(batch, prepare_key),
+            loss_key,
+            accumulate,
+            mesh,
+        )
         with jax.named_scope("optimizer"):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = _replaced(optax.apply_updates(state.params, updates), recorded)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.training import loop, sharding
+from jaxsed.training import loop, preemption, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, read_metrics
 from tests.test_training import toy
@@ -16,7 +16,7 @@ class Killed(Exception):
     pass
 
 
-def run(workdir, kill_at=None, loss=toy.loss_fn, cadence=CADENCE):
+def run(workdir, kill_at=None, loss=toy.loss_fn, cadence=CADENCE, notice=None):
     mesh = sharding.make_mesh()
     state, abstract, shardings, train_step = toy.build(mesh, loss)
     batches, checkpoints = toy.batches(), Checkpoints(workdir / "checkpoints")
@@ -41,6 +41,8 @@ def run(workdir, kill_at=None, loss=toy.loss_fn, cadence=CADENCE):
         checkpoints=checkpoints,
         log=MetricsLog(workdir, resume_step=resume),
         evaluators={"eval": lambda params: {"norm": float(jnp.sum(params["w"] ** 2))}},
+        notice=notice or preemption.Notice(),
+        clip_ids=[f"clip{row}" for row in range(toy.BATCH)],
     )
     checkpoints.close()
     return state
@@ -58,7 +60,7 @@ def test_duties_come_at_their_steps(tmp_path):
     run(tmp_path)
     logged = lines(tmp_path)
     assert [m["step"] for m in logged if "eval/norm" in m] == [0, 5, 10]
-    assert [m["step"] for m in logged if "train/loss" in m] == [2, 4, 6, 8, 10]
+    assert [m["step"] for m in logged if "train/loss" in m] == [2, 4, 5, 6, 8, 10]
     assert Checkpoints(tmp_path / "checkpoints").latest_step == 10
 
 

@@ -8,10 +8,11 @@ import optax
 
 from jaxsed.training import sharding, state, step
 
+BATCH = 16
 TRUTH = np.linspace(-1, 1, 4).astype(np.float32)
 
 
-def batches(size=16):
+def batches(size=BATCH):
     def example(k):
         rng = np.random.default_rng(k)
         features = rng.standard_normal((size, 4)).astype(np.float32)

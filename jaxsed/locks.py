@@ -1,0 +1,79 @@
+"""A folder that one process at a time may write to."""
+
+import contextlib
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import IO
+
+from jaxsed.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+NAME = ".lock"
+
+_held: dict[Path, IO[str]] = {}
+
+
+def hold(folder: Path) -> None:
+    """Takes the lock of a folder for this process, until it ends, however it ends.
+
+    The system lets go of it, also after `kill -9`; a lock left behind is no obstacle.
+    Taking it again is no error. Where the system or the file system has no locks, a
+    warning is all there is.
+
+    Args:
+        folder: must be there; gets a file `.lock` that says who holds it.
+
+    Raises:
+        InputError: another process holds it; says which. Or the folder cannot be
+            written to.
+    """
+    path = folder.resolve() / NAME
+    if path in _held and _is_at(path, _held[path]):
+        return
+    try:
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written to ({error.strerror}): use another folder"
+        ) from error
+    try:
+        _lock(file)
+    except BlockingIOError as error:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise InputError(
+            f"{folder} is in use by {holder}: wait until it ends, stop it, or use "
+            "another folder"
+        ) from error
+    except OSError as error:
+        logging.warning(
+            "%s cannot be locked (%s): see to it that no second run uses it",
+            folder,
+            error.strerror,
+        )
+    with contextlib.suppress(OSError):  # a full disk is the business of what follows
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+    _held[path] = file
+
+
+def _lock(file: IO[str]) -> None:
+    if fcntl is None:
+        raise OSError(0, "no locks on this system")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    """Whether `path` is still this file: the folder may have been made anew."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
