@@ -309,7 +309,7 @@ def test_shapes_are_enough_to_build_and_states_agree():
     ("config", "message"),
     [
         ({"warmup_step": 5}, "'warmup_steps'"),
-        ({"name": "sgd"}, "'sgd'"),
+        ({"name": "adagrad"}, "'adagrad'"),
         ({"schedule": "cosin"}, "'cosin'"),
         ({"max_lr": -1.0}, "max_lr=-1.0"),
         ({"max_lr": float("nan")}, "max_lr=nan"),
@@ -332,3 +332,18 @@ def test_layer_decay_needs_layers_and_a_run_needs_steps():
         optim.build_optimizer({"layer_decay": 0.5}, tiny_params(), 10)
     with pytest.raises(InputError, match="total_steps=0"):
         optim.build_optimizer({}, tiny_params(), 0)
+
+
+def test_sgd_is_torchs():
+    params = {"head": {"kernel": jnp.full((2, 2), 3.0)}}
+    config = {"name": "sgd", "max_lr": 0.5, "schedule": "constant", "warmup_steps": 0}
+    optimizer, _ = optim.build_optimizer(config, params, 10)
+    opt_state = optimizer.init(params)
+    expected, velocity = 3.0, 0.0
+    for gradient in (1.0, -2.0, 0.5):
+        grads = {"head": {"kernel": jnp.full((2, 2), gradient)}}
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        velocity = 0.9 * velocity + gradient  # torch.optim.SGD, without dampening
+        expected -= 0.5 * velocity
+        np.testing.assert_allclose(params["head"]["kernel"], expected, rtol=1e-6)
