@@ -6,6 +6,7 @@ was computed before it. What is in a batch: see `jaxsed.data.pipelines`.
 
 import dataclasses
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -90,9 +91,8 @@ class TrainingBatches:
         """Returns this process's part of batch `k` (see `jaxsed.data.pipelines`)."""
         positions = self.share.positions(int(k))
         rows = self.order.rows(positions)
-        target_dtype = np.float16 if self.wavmix_probability else np.uint8
         cuts = (self._example(*at) for at in zip(positions.tolist(), rows.tolist()))
-        batch = _collate(cuts, len(rows), target_dtype)
+        batch = _collate(cuts, len(rows))
         return {**batch, "index": rows.astype(np.int32)}
 
     def _example(self, position: int, row: int) -> dict:
@@ -102,7 +102,8 @@ class TrainingBatches:
             return example
         rng = generator(seed, position, WAVMIX_STREAM)
         if rng.random() >= self.wavmix_probability:
-            return example
+            names = example.keys() & {"labels", "clip_labels"}
+            return example | {name: wavmix.unmixed(example[name]) for name in names}
         partner_row = int(rng.integers(self.order.n_clips))
         place = generator(seed, position, PARTNER_CROP_STREAM)
         partner = self.examples.cut(partner_row, place)
@@ -150,7 +151,7 @@ class EvaluationBatches:
         valid = rows < self.n_clips
         rows = np.where(valid, rows, 0)
         cuts = (self.examples.cut(row) for row in rows.tolist())
-        batch = _collate(cuts, len(rows), np.uint8)
+        batch = _collate(cuts, len(rows))
         return {**batch, "index": rows.astype(np.int32), "valid": valid}
 
     def identity(self) -> dict:
@@ -165,13 +166,11 @@ class EvaluationBatches:
         }
 
 
-def _collate(examples, n: int, target_dtype: np.dtype) -> Batch:
+def _collate(examples: Iterable[dict], n: int) -> Batch:
     batch: Batch = {}
     for i, example in enumerate(examples):
         for name, value in example.items():
             if name not in batch:
-                is_target = name in ("labels", "clip_labels")
-                dtype = target_dtype if is_target else value.dtype
-                batch[name] = np.empty((n, *value.shape), dtype)
+                batch[name] = np.empty((n, *value.shape), value.dtype)
             batch[name][i] = value
     return batch

@@ -41,3 +41,14 @@ def test_mixed_labels_are_exact_in_float16():
         own, partner = np.array([1, 0, 1], np.uint8), np.array([0, 1, 1], np.uint8)
         mixed = wavmix.mix_targets(own, partner, weight).astype(np.float64)
         np.testing.assert_array_equal(mixed, [weight, 1 - weight, 1])
+
+
+def test_labels_mix_the_same_whatever_their_type():
+    rng = np.random.default_rng(0)
+    own, partner = rng.integers(0, 2, (2, 30, 5), np.uint8)
+    for weight in (1.0, wavmix.draw_weight(rng), 0.5):
+        mixed = wavmix.mix_targets(own, partner, weight)
+        floats = own.astype(np.float32), partner.astype(np.float32)
+        np.testing.assert_array_equal(mixed, wavmix.mix_targets(*floats, weight))
+    assert wavmix.unmixed(own).dtype == np.float16
+    np.testing.assert_array_equal(wavmix.unmixed(own), own)
