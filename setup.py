@@ -32,6 +32,7 @@ EXTRAS = {
     "cuda": ["jax[cuda13]>=0.8"],
     "logging": ["tensorboardX>=2.6"],
     "hdf5": ["h5py>=3.10"],
+    "parquet": ["pyarrow>=17"],  # the first that goes with numpy 2
     "export": ["flatbuffers>=24"],  # jax.export serialises with it
     "report": ["matplotlib>=3.8"],
     "dev": [
@@ -40,6 +41,7 @@ EXTRAS = {
         "hypothesis>=6.100",
         "ruff>=0.6",
         "h5py>=3.10",
+        "pyarrow>=17",
         "matplotlib>=3.8",
         "tensorboardX>=2.6",
         "scikit-learn>=1.4",

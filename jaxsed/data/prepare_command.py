@@ -1,19 +1,33 @@
 """Turn a data set on disk into the form that training reads.
 
-  jaxsed prepare audioset_strong SRC --out DIR
+  jaxsed prepare LAYOUT SRC --out DIR
 
-writes DIR/train and DIR/eval (those splits SRC has). Sound files of any rate, channel
-count and format that libsndfile reads (wav, flac, ogg, opus, mp3, ...) are checked and
-stored as they are; nothing is re-encoded. Partial copies of a data set are normal: what
-is missing is counted, per class, in manifest.json. Everything that was wrong is listed in
+writes DIR/train and DIR/eval (those splits SRC has). Sounds of any rate, channel count
+and format that libsndfile reads (wav, flac, ogg, opus, mp3, ...) are checked and stored
+as they are; nothing is re-encoded. Partial copies of a data set are normal: what is
+missing is counted, per class, in manifest.json. Everything that was wrong is listed in
 problems.tsv, and what was done about it is said at the end.
 
-Stopped at any moment, the same command goes on where it was. Run again after more sound
-files have arrived, it adds them.
+LAYOUT is how SRC is laid out (docs/prepare.md has examples):
 
-LAYOUT audioset_strong: SRC holds audioset_train_strong.tsv, audioset_eval_strong.tsv,
-mid_to_display_name.tsv as released, optionally audioset_SPLIT_durations.tsv, and in any
-sub-folders sound files called by segment id or YouTube id, with or without a Y in front.
+  audioset_strong       audioset_train_strong.tsv, audioset_eval_strong.tsv and
+                        mid_to_display_name.tsv as released; in any sub-folders sound
+                        files called by segment id or YouTube id, with or without a Y
+  audioset_weak         balanced_train_segments.csv, unbalanced_train_segments.csv,
+                        eval_segments.csv as released; sound files as above
+  audioset_hdf5         balanced_train_segments_mp3.hdf, unbalanced_train_... and eval_...
+                        as PaSST's scripts write them (needs h5py); with the tables of
+                        audioset_strong beside them, events instead of labels of clips
+  huggingface_parquet   *.parquet with the sounds inside, and labels of clips or events
+                        (needs pyarrow)
+
+Stopped at any moment, the same command goes on where it was. Run again after more sounds
+have arrived, it adds them.
+
+On several hosts that share a file system, run the same command on each, with --host 0/4,
+1/4, 2/4 and 3/4, or by srun, which says so itself. Each writes its share, and the last
+to finish completes the folder. Should a host fail, start its command again, or the
+command without --host.
 
 Exit status: 0 nothing was wrong; 3 finished, but something was wrong; 1 nothing could
 be done.
@@ -23,24 +37,41 @@ import argparse
 import os
 from pathlib import Path
 
-LAYOUTS = ("audioset_strong",)
+LAYOUTS = (
+    "audioset_strong",
+    "audioset_weak",
+    "audioset_hdf5",
+    "huggingface_parquet",
+)
+_CLASSES_IN_SUMMARY = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `jaxsed prepare`."""
-    parser.add_argument("layout", choices=LAYOUTS, metavar="LAYOUT", help=LAYOUTS[0])
+    parser.add_argument(
+        "layout", choices=LAYOUTS, metavar="LAYOUT", help=", ".join(LAYOUTS)
+    )
     parser.add_argument("source", type=Path, metavar="SRC", help="the data set")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where to write"
     )
     parser.add_argument(
-        "--splits", metavar="A,B", help="splits to prepare (default: all that SRC has)"
+        "--splits",
+        metavar="A,B",
+        help="splits to prepare (default: train and eval, those that SRC has); of "
+        "AudioSet's clips also balanced_train and unbalanced_train",
+    )
+    parser.add_argument(
+        "--annotation",
+        choices=("frames", "clips"),
+        help="events with times or labels of whole clips, where SRC has both "
+        "(default: frames)",
     )
     parser.add_argument(
         "--vocabulary",
         metavar="NAME_OR_JSON",
         help="classes of all splits: the name of a shipped list or a JSON file "
-        "(default: those each split uses)",
+        "(default: those each split uses; the 527 of AudioSet for labels of clips)",
     )
     parser.add_argument(
         "--workers",
@@ -55,6 +86,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="files a split (default: one for every 512 clips, or up to 8)",
     )
+    parser.add_argument(
+        "--host",
+        metavar="I/N",
+        help="this is host I (from 0) of N that run the same command (default: as srun "
+        "says, else 0/1)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,18 +100,22 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       InputError: Nothing could be done.
     """
-    from jaxsed.data.layouts import audioset_strong as layout
+    import importlib
+
+    from jaxsed.data.hosts import host_of, parse_host
     from jaxsed.data.prepare import prepare
     from jaxsed.errors import InputError
     from jaxsed.labels import vocab
 
+    layout = importlib.import_module(f"jaxsed.data.layouts.{args.layout}")
     if not args.source.is_dir():
         raise InputError(f"{args.source} is not a folder; expected the data set")
+    host = parse_host(args.host) if args.host else host_of()
     vocabulary = vocab.load(args.vocabulary) if args.vocabulary else None
-    splits = _splits(args.splits, args.source, layout)
+    options = _annotation(args.annotation, layout)
     sources = [
-        layout.read(args.source, split, vocabulary, exclude=args.out)
-        for split in splits
+        layout.read(args.source, split, vocabulary, exclude=args.out, **options)
+        for split in _splits(args.splits, args.source, layout)
     ]
     # A copy of one split only is normal, unless the other one was asked for.
     may_skip = args.splits is None and any(source.has_audio for source in sources)
@@ -82,18 +123,37 @@ def run(args: argparse.Namespace) -> int:
     for source in sources:
         if may_skip and not source.has_audio:
             anything_wrong = True
-            print(f"{source.split}: left out, none of its clips has a sound file")
+            print(f"{source.split}: left out, none of its clips has a sound")
             continue
         manifest = prepare(
             source,
             args.out / source.split,
             workers=args.workers,
             n_shards=args.shards,
-            progress=_progress(source.split),
+            host=host,
+            progress=_progress(source.split, host),
         )
+        if manifest is None:
+            print(
+                f"{args.out / source.split}: the shards of host {host} are written; the "
+                "last host to finish completes the folder"
+            )
+            continue
         print(_summary(manifest, args.out / source.split))
         anything_wrong |= bool(manifest["problems"])
     return 3 if anything_wrong else 0
+
+
+def _annotation(asked: str | None, layout) -> dict[str, str]:
+    from jaxsed.errors import InputError
+
+    if asked is None:
+        return {}
+    if asked not in layout.ANNOTATIONS:
+        raise InputError(
+            f"--annotation {asked}: {layout.NAME} has {' and '.join(layout.ANNOTATIONS)}"
+        )
+    return {"annotation": asked}
 
 
 def _splits(asked: str | None, source: Path, layout) -> list[str]:
@@ -102,24 +162,25 @@ def _splits(asked: str | None, source: Path, layout) -> list[str]:
     if asked is None:
         splits = layout.available_splits(source)
         if not splits:
-            expected = " or ".join(
-                layout.table_path(source, split).name for split in layout.SPLITS
+            expected = " or ".join(layout.expected(split) for split in layout.SPLITS)
+            raise InputError(
+                f"{source} holds nothing of layout {layout.NAME}; expected {expected}"
             )
-            raise InputError(f"{source} holds neither split; expected {expected}")
         return splits
+    known = list(getattr(layout, "PARTS", layout.SPLITS))
     splits = [split.strip() for split in asked.split(",") if split.strip()]
-    unknown = [split for split in splits if split not in layout.SPLITS]
-    if unknown or not splits:
-        raise InputError(f"--splits {asked!r}; expected {','.join(layout.SPLITS)}")
+    if not splits or not set(splits) <= set(known):
+        raise InputError(f"--splits {asked!r}; expected some of {','.join(known)}")
     return list(dict.fromkeys(splits))
 
 
-def _progress(split: str):
+def _progress(split: str, host):
     from tqdm import tqdm
 
+    whose = f" (host {host})" if host.count > 1 else ""
     # disable=None: no bar where there is no terminal.
     return lambda shards, total: tqdm(
-        shards, desc=f"prepare {split}", total=total, unit="shard", disable=None
+        shards, desc=f"prepare {split}{whose}", total=total, unit="shard", disable=None
     )
 
 
@@ -128,14 +189,33 @@ def _summary(manifest: dict, folder: Path) -> str:
     from jaxsed.data.records import PROBLEMS
 
     classes = manifest["classes"]
+    labels = "events" if manifest["annotation"] == "frames" else "labels of clips"
     lines = [
         f"{folder}: {manifest['clips']} of {manifest['clips_listed']} clips, "
         f"{manifest['seconds'] / 3600:.2f} h, "
-        f"{sum(entry['events'] for entry in classes)} events in "
+        f"{sum(entry['events'] for entry in classes)} {labels} in "
         f"{sum(entry['clips'] > 0 for entry in classes)} of {len(classes)} classes"
     ]
+    missing = manifest["clips_listed"] - manifest["clips"]
+    if missing:
+        lines.append(f"  {missing:>7} {'not used':<16} {_most_missing(classes)}")
     for kind, count in manifest["problems"].items():
         lines.append(f"  {count:>7} {kind:<16} {KINDS[kind]}")
     if manifest["problems"]:
         lines.append(f"  listed in {folder / PROBLEMS}")
     return "\n".join(lines)
+
+
+def _most_missing(classes: list[dict]) -> str:
+    def share(entry):
+        return entry["missing"] / (entry["missing"] + entry["clips"])
+
+    lacking = [entry for entry in classes if entry["missing"]]
+    lacking.sort(key=lambda entry: (-share(entry), -entry["missing"], entry["name"]))
+    listed = ", ".join(
+        f"{entry['name']} {entry['missing']} of {entry['missing'] + entry['clips']}"
+        for entry in lacking[:_CLASSES_IN_SUMMARY]
+    )
+    if not lacking:
+        return "no class lacks a clip"
+    return f"{len(lacking)} classes lack clips, most: {listed}"

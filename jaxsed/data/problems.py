@@ -15,7 +15,7 @@ from jaxsed.labels.vocab import Vocabulary
 
 # Kind -> what is done about it; in the order of the summary.
 KINDS = {
-    "missing": "no sound file, or not readable: clip left out",
+    "missing": "no sound, or not readable: clip left out",
     "undecodable": "not a sound file that libsndfile can decode: clip left out",
     "empty": "sound file without samples: clip left out",
     "non_finite": "NaN or infinite samples: clip left out",
@@ -25,7 +25,7 @@ KINDS = {
     "long": "more than 0.1 s longer than it should be: used",
     "silent": "nothing but digital silence: used",
     "duplicate_audio": "several sound files for a clip: the first is used",
-    "unreadable_line": "line of a table that cannot be read: skipped",
+    "unreadable_line": "line of a table, or row, that cannot be read: skipped",
     "unknown_label": "class is not in the vocabulary: event skipped",
     "reversed": "offset not after onset: event skipped",
     "negative_time": "starts before the clip: cut to it, or skipped if wholly outside",
@@ -33,6 +33,9 @@ KINDS = {
     "duplicate": "the same event twice: used once",
     "overlap": "overlaps another event of its class: merged",
 }
+
+# Onset and offset of a label that is of the clip as a whole, however long it is.
+WHOLE_CLIP = (0.0, math.inf)
 
 # Coding adds or takes some milliseconds, and annotators end events at 10.0 s in clips
 # of 9.98 s: within this much nothing is wrong.
@@ -48,7 +51,14 @@ class Problem(NamedTuple):
 
 
 class RawEvent(NamedTuple):
-    """A line of annotation as it was read: seconds, label as spelled, line number."""
+    """A piece of annotation as it was read.
+
+    Attributes:
+      onset: Seconds.
+      offset: Seconds.
+      label: As spelled.
+      line: Of the table; 0 if it is not from a table.
+    """
 
     onset: float
     offset: float
@@ -81,8 +91,10 @@ def clean_events(
     end = math.inf if duration_seconds is None else duration_seconds
 
     def found(kind: str, raw: RawEvent, what: str) -> None:
-        where = f"line {raw.line}: {raw.label} {raw.onset:g} to {raw.offset:g} s"
-        problems.append(Problem(clip, kind, f"{where}: {what}"))
+        line = f"line {raw.line}: " if raw.line else ""
+        is_whole = (raw.onset, raw.offset) == WHOLE_CLIP
+        times = "" if is_whole else f" {raw.onset:g} to {raw.offset:g} s"
+        problems.append(Problem(clip, kind, f"{line}{raw.label}{times}: {what}"))
 
     for raw in raw_events:
         try:
@@ -97,7 +109,8 @@ def clean_events(
         if onset < 0:
             found("negative_time", raw, "cut at 0" if offset > 0 else "skipped")
             onset = 0.0
-        if offset > end + DURATION_TOLERANCE_SECONDS or onset >= end:
+        reaches_over = end + DURATION_TOLERANCE_SECONDS < offset < math.inf
+        if reaches_over or onset >= end:
             what = (
                 f"cut at {end:g}" if onset < end else f"skipped, clip ends at {end:g}"
             )

@@ -5,10 +5,12 @@ all that the index needs and a fingerprint of what went in. A shard whose journa
 need not be written again.
 """
 
-import contextlib
+import functools
 import hashlib
 import json
+import math
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,7 @@ import numpy as np
 
 from jaxsed.audio.decode import AudioError, Decoded, decode
 from jaxsed.data import records
+from jaxsed.data.layouts.audio_source import AudioReader
 from jaxsed.data.layouts.source import SourceClip
 from jaxsed.data.problems import (
     DURATION_TOLERANCE_SECONDS,
@@ -35,102 +38,138 @@ class ShardTask(NamedTuple):
 
     Attributes:
       path: The ArrayRecord file; the journal lies beside it, ending in `.json`.
-      root: The data set, which file names are relative to.
       vocabulary: The classes.
       clips: The clips, in order.
     """
 
     path: Path
-    root: Path
     vocabulary: Vocabulary
     clips: tuple[SourceClip, ...]
 
+    @property
+    def journal_path(self) -> Path:
+        """The JSON that says what is in the shard."""
+        return self.path.with_suffix(".json")
+
+
+class Written(NamedTuple):
+    """A shard that was written.
+
+    Attributes:
+      path: The ArrayRecord file.
+      is_current: Whether the inputs stayed as they were meanwhile.
+    """
+
+    path: Path
+    is_current: bool
+
 
 def _fingerprint(task: ShardTask) -> str:
-    """Identifies what goes into a shard: annotation, classes, and the sound files."""
+    """Identifies what goes into a shard: annotation, classes, and the sounds."""
     digest = hashlib.sha256()
     digest.update(f"{records.FORMAT_VERSION} {task.vocabulary.hash}".encode())
+    stat = functools.cache(os.stat)  # a pack is asked once, not for every row
     for clip in task.clips:
-        stat = None
-        if clip.audio is not None:
-            with contextlib.suppress(OSError):
-                stat = clip.audio.stat()
-        file = stat and (_relative(clip, task.root), stat.st_size, stat.st_mtime_ns)
-        what = (clip.id, clip.events, clip.listed_seconds, file)
+        sound = clip.audio and clip.audio.fingerprint(stat)
+        what = (clip.id, clip.events, clip.listed_seconds, sound)
         digest.update(repr(what).encode())
     return digest.hexdigest()
 
 
-def _relative(clip: SourceClip, root: Path) -> str:
-    return clip.audio.relative_to(root).as_posix()
-
-
-def read_journal(task: ShardTask) -> dict | None:
-    """Returns the journal of a shard that is finished and up to date, else None."""
+def is_finished(task: ShardTask) -> bool:
+    """Returns whether a shard is there, whole, and made of what is there now."""
     try:
-        journal = json.loads(task.path.with_suffix(".json").read_text(encoding="utf-8"))
+        journal = read_journal(task)
         if journal["bytes"] != task.path.stat().st_size:
-            return None
-        return journal if journal["fingerprint"] == _fingerprint(task) else None
+            return False
+        return journal["fingerprint"] == _fingerprint(task)
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return False
 
 
-def write_shard(task: ShardTask) -> Path:
+def read_journal(task: ShardTask) -> dict:
+    """Returns the journal of a shard: `fingerprint, bytes, clips, problems`.
+
+    Raises:
+      OSError: There is none.
+      ValueError: It is damaged.
+    """
+    return json.loads(task.journal_path.read_text(encoding="utf-8"))
+
+
+def write_shared(path: Path, content: bytes) -> None:
+    """Writes a file atomically that other hosts may be writing too.
+
+    Raises:
+      InputError: It cannot be written.
+    """
+    # Not by process id alone: in containers every host's process may have number 1.
+    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    records.write_atomically(beside, content)
+    os.replace(beside, path)
+
+
+def write_shard(task: ShardTask) -> Written:
     """Reads, checks and stores the clips of one shard, then its journal.
 
     Raises:
-      InputError: The shard cannot be written.
+      InputError: The shard cannot be written, or a pack cannot be opened.
     """
-    from array_record.python import array_record_module
-
     # Taken first: a file that changes while it is read makes the journal outdated.
     fingerprint = _fingerprint(task)
-    beside = task.path.with_name(f"{task.path.name}.{os.getpid()}.tmp")
+    beside = task.path.with_name(f"{task.path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        entries, problems = _write_records(beside, task)
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        journal = {
+            "fingerprint": fingerprint,
+            "bytes": beside.stat().st_size,
+            "clips": entries,
+            "problems": problems,
+        }
+        os.replace(beside, task.path)
+        text = json.dumps(journal, ensure_ascii=False)
+        write_shared(task.journal_path, text.encode("utf-8"))
+    except (OSError, RuntimeError) as error:
+        # Left-overs are removed by who has published: all shards, this one too.
+        if not (isinstance(error, FileNotFoundError) and is_finished(task)):
+            raise InputError(f"{task.path} cannot be written ({error})") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return Written(task.path, _fingerprint(task) == fingerprint)
+
+
+def _write_records(path: Path, task: ShardTask) -> tuple[list[dict], list[Problem]]:
+    from array_record.python import array_record_module
+
     entries: list[dict] = []
     problems: list[Problem] = []
-    try:
-        writer = array_record_module.ArrayRecordWriter(
-            str(beside), records.WRITER_OPTIONS
-        )
+    writer = array_record_module.ArrayRecordWriter(str(path), records.WRITER_OPTIONS)
+    with AudioReader() as reader:
         for clip in task.clips:
-            entry, record, found = _read_clip(clip, task)
+            entry, record, found = _read_clip(clip, task.vocabulary, reader)
+            entries.append(entry)
             problems += found
             if record is not None:
                 writer.write(record)
-            if entry is not None:
-                entries.append(entry)
-        writer.close()
-        n_stored = sum("sha256" in entry for entry in entries)
-        if n_stored and records.open_shard(beside).num_records() != n_stored:
-            raise RuntimeError("what was written cannot be read back")
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        n_bytes = beside.stat().st_size
-        os.replace(beside, task.path)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{task.path} cannot be written ({error})") from error
-    finally:
-        beside.unlink(missing_ok=True)
-    journal = {
-        "fingerprint": fingerprint,
-        "bytes": n_bytes,
-        "clips": entries,
-        "problems": problems,
-    }
-    text = json.dumps(journal, ensure_ascii=False)
-    records.write_atomically(task.path.with_suffix(".json"), text.encode("utf-8"))
-    return task.path
+    writer.close()
+    n_stored = sum("sha256" in entry for entry in entries)
+    if n_stored and records.open_shard(path).num_records() != n_stored:
+        raise RuntimeError("what was written cannot be read back")
+    return entries, problems
 
 
 def _read_clip(
-    clip: SourceClip, task: ShardTask
+    clip: SourceClip, vocabulary: Vocabulary, reader: AudioReader
 ) -> tuple[dict, bytes | None, list[Problem]]:
     """Returns the journal's entry, the record if the clip is used, and the problems."""
-    audio, decoded, problems = _read_audio(clip, task.root)
+    audio, decoded, problems = _read_audio(clip, reader)
     duration = len(decoded.samples) / decoded.sample_rate if decoded else None
-    events, wrong = clean_events(clip.id, clip.events, task.vocabulary, duration)
+    events, wrong = clean_events(clip.id, clip.events, vocabulary, duration)
     problems += wrong
+    if decoded is None:  # JSON knows no infinity
+        events = [(on, off if math.isfinite(off) else on, k) for on, off, k in events]
     entry = {"id": clip.id, "events": events}
     if decoded is None:
         return entry, None, problems
@@ -139,7 +178,7 @@ def _read_clip(
         return entry, None, problems
     header = {
         "id": clip.id,
-        "file": _relative(clip, task.root),
+        "file": clip.audio.name,
         "sample_rate": decoded.sample_rate,
         "channels": decoded.channels,
     }
@@ -149,16 +188,13 @@ def _read_clip(
 
 
 def _read_audio(
-    clip: SourceClip, root: Path
+    clip: SourceClip, reader: AudioReader
 ) -> tuple[bytes | None, Decoded | None, list[Problem]]:
     if clip.audio is None:
-        return None, None, [Problem(clip.id, "missing", "no sound file found")]
-    name = _relative(clip, root)
+        return None, None, [Problem(clip.id, "missing", "no sound found")]
+    name = clip.audio.name
     try:
-        try:
-            audio = clip.audio.read_bytes()
-        except OSError as error:
-            raise AudioError("missing", f"{name}: {error.strerror}") from error
+        audio = reader.read(clip.audio)
         decoded = decode(audio, name)
     except AudioError as error:
         return None, None, [Problem(clip.id, error.kind, str(error))]

@@ -74,8 +74,9 @@ def draw_detections(
             )
             for event in clip.events
         ]
-        out = folder / f"{clip.audio.stem}.png"
-        report.draw_file(detector, clip.audio, out, truth=truth, threshold=threshold)
+        sound = clip.audio.path
+        out = folder / f"{sound.stem}.png"
+        report.draw_file(detector, sound, out, truth=truth, threshold=threshold)
 
 
 def evaluation(metrics: Path, which: str) -> dict[str, float]:

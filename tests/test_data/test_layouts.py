@@ -3,7 +3,7 @@ import unicodedata
 import pytest
 
 from jaxsed.data.layouts import audioset_strong as layout
-from jaxsed.data.layouts.source import find_audio
+from jaxsed.data.layouts.matching import find_audio
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.vocab import Vocabulary
@@ -23,7 +23,11 @@ def test_tables_as_released(tmp_path):
     source = layout.read(tmp_path, "train")
     assert (source.layout, source.split) == ("audioset_strong", "train")
     first, second = source.clips
-    assert (first.id, first.audio, first.listed_seconds) == ("abc_1000", audio, 10.0)
+    assert (first.id, first.audio.path, first.listed_seconds) == (
+        "abc_1000",
+        audio,
+        10.0,
+    )
     assert first.events == ((0.5, 1.0, SPEECH, 2),)
     assert second.audio is None
     assert source.problems == ()
@@ -77,7 +81,7 @@ def test_audio_is_found_by_any_of_its_names(tmp_path, name, folder):
     path = tmp_path / folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
-    assert layout.read(tmp_path, "train").clips[0].audio == path
+    assert layout.read(tmp_path, "train").clips[0].audio.path == path
 
 
 def test_a_video_id_that_two_segments_share_names_neither(tmp_path):
@@ -85,7 +89,9 @@ def test_a_video_id_that_two_segments_share_names_neither(tmp_path):
     write_audio(tmp_path, "abc.flac")
     segment = write_audio(tmp_path, "abc_2000.flac")
     source = layout.read(tmp_path, "train")
-    assert [clip.audio for clip in source.clips] == [None, segment]
+    first, second = source.clips
+    assert first.audio is None
+    assert second.audio.path == segment
 
 
 def test_splits_with_equal_ids_keep_apart(tmp_path):
@@ -95,7 +101,7 @@ def test_splits_with_equal_ids_keep_apart(tmp_path):
     write_audio(tmp_path, "abd.flac", split="eval")
     for split in layout.SPLITS:
         source = layout.read(tmp_path, split)
-        assert source.clips[0].audio.parent.name == split
+        assert source.clips[0].audio.path.parent.name == split
         assert source.problems == ()
     assert layout.read(tmp_path, "train").clips[1].audio is None
     assert layout.read(tmp_path, "eval").clips[1].audio is not None
@@ -106,7 +112,7 @@ def test_several_files_for_a_clip(tmp_path):
     first = write_audio(tmp_path, "abc_1000.flac")
     write_audio(tmp_path, "abc_1000.wav")
     source = layout.read(tmp_path, "train")
-    assert source.clips[0].audio == first
+    assert source.clips[0].audio.path == first
     assert kinds_of(source) == [("abc_1000", "duplicate_audio")]
 
 
@@ -114,7 +120,7 @@ def test_unicode_and_spaces_in_names(tmp_path):
     clip = "mé tä 音_0"
     write_tables(tmp_path, [(unicodedata.normalize("NFC", clip), 0, 1, BARK)])
     path = write_audio(tmp_path, unicodedata.normalize("NFD", clip) + ".flac")
-    assert layout.read(tmp_path, "train").clips[0].audio == path
+    assert layout.read(tmp_path, "train").clips[0].audio.path == path
 
 
 def test_links_to_folders_are_followed_once(tmp_path):
@@ -126,8 +132,8 @@ def test_links_to_folders_are_followed_once(tmp_path):
     (source / "loop").symlink_to(source)
     (source / "out").mkdir()
     (source / "out" / "b.wav").touch()
-    found = find_audio(source, exclude=source / "out")
-    assert found == {"a": [source / "audio" / "a.wav"]}
+    ((name, sound),) = find_audio(source, exclude=source / "out")
+    assert (name, sound.path) == ("a", source / "audio" / "a.wav")
 
 
 def test_crlf_bom_blank_lines_extra_columns_any_order(tmp_path):

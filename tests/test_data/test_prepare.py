@@ -94,10 +94,10 @@ KILLED_RUN = """
             yield shard
             die()
 
-    def killed_in_the_second_shard(clip, task, read_clip=shards._read_clip):
+    def killed_in_the_second_shard(clip, *rest, read_clip=shards._read_clip):
         if clip.id == "clip004_4000":
             die()
-        return read_clip(clip, task)
+        return read_clip(clip, *rest)
 
     if __name__ == "__main__":
         source, out, how, workers = sys.argv[1:]
@@ -244,7 +244,7 @@ def test_a_place_that_cannot_be_written_is_refused(source, tmp_path):
 
 def test_no_audio_at_all(tmp_path):
     write_tables(tmp_path, [("x_0", 0, 1, BARK)])
-    with pytest.raises(InputError, match=r"no sound file .* of the 1 train clips"):
+    with pytest.raises(InputError, match=r"no sound found .* of the 1 train clips"):
         prepare_train(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

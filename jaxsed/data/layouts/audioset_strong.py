@@ -19,17 +19,17 @@ eval. 407 are common to both; models are scored on the common ones
 """
 
 import math
-import unicodedata
-from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
+from jaxsed.data.layouts.matching import Found, composed, find_audio, match_audio
 from jaxsed.data.layouts.source import (
-    SourceClip,
+    AUDIOSET_CLIP_SECONDS,
+    FRAMES,
+    ClipTableBuilder,
     SourceSplit,
-    find_audio,
-    read_pairs,
-    read_table,
 )
+from jaxsed.data.layouts.tables import read_pairs, read_table
 from jaxsed.data.problems import Problem, RawEvent
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
@@ -37,7 +37,7 @@ from jaxsed.labels.vocab import Vocabulary
 
 NAME = "audioset_strong"
 SPLITS = ("train", "eval")
-CLIP_SECONDS = 10.0
+ANNOTATIONS = (FRAMES,)
 _COLUMNS = ("segment_id", "start_time_seconds", "end_time_seconds", "label")
 _NAMES_FILE = "mid_to_display_name.tsv"
 
@@ -45,6 +45,11 @@ _NAMES_FILE = "mid_to_display_name.tsv"
 def table_path(source: Path, split: str) -> Path:
     """Returns where the annotation of a split lies."""
     return source / f"audioset_{split}_strong.tsv"
+
+
+def expected(split: str) -> str:
+    """Returns what a folder must hold to have the split."""
+    return table_path(Path(), split).name
 
 
 def available_splits(source: Path) -> list[str]:
@@ -57,6 +62,7 @@ def read(
     split: str,
     vocabulary: Vocabulary | None = None,
     exclude: Path | None = None,
+    annotation: str = FRAMES,
 ) -> SourceSplit:
     """Reads tables and finds audio; opens no sound file.
 
@@ -65,6 +71,24 @@ def read(
       split: `train` or `eval`.
       vocabulary: The classes; by default those the table uses.
       exclude: A folder in which not to look for audio.
+      annotation: There is but `frames`.
+
+    Raises:
+      InputError: A table is missing, unreadable, or lacks a column.
+    """
+    # Ids need not differ between splits (mixed scenes are often just numbered).
+    found = find_audio(source, exclude, set(SPLITS) - {split})
+    return annotate(source, split, vocabulary, found, NAME)
+
+
+def annotate(
+    source: Path,
+    split: str,
+    vocabulary: Vocabulary | None,
+    found: Iterable[Found],
+    layout: str,
+) -> SourceSplit:
+    """Reads the tables, and gives the clips the sounds that were found.
 
     Raises:
       InputError: A table is missing, unreadable, or lacks a column.
@@ -74,67 +98,63 @@ def read(
         raise InputError(
             f"{table} not found; expected the TSV of AudioSet Strong's {split} split"
         )
-    annotation, problems = _read_annotation(table)
-    if vocabulary is None:
-        vocabulary = _vocabulary_of(annotation, source / _NAMES_FILE, split)
-    durations = _read_durations(source, split, problems)
-    found = find_audio(source, exclude)
-    audio = _match_audio(list(annotation), found, source, split, problems)
-    clips = tuple(
-        SourceClip(
-            clip,
-            audio.get(clip),
-            tuple(annotation[clip]),
-            durations.get(clip, CLIP_SECONDS),
-        )
-        for clip in sorted(annotation)
-    )
-    return SourceSplit(NAME, split, source, vocabulary, clips, tuple(problems))
-
-
-def _read_annotation(table: Path) -> tuple[dict[str, list[RawEvent]], list[Problem]]:
-    annotation: dict[str, list[RawEvent]] = {}
     problems: list[Problem] = []
+    durations = _read_durations(source, split, problems)
+    clips = _read_annotation(table, durations, problems)
+    if vocabulary is None:
+        vocabulary = _vocabulary_of(clips.labels, source / _NAMES_FILE, split)
+    audio = match_audio(clips.ids, found, problems)
+    return SourceSplit(
+        layout, split, source, vocabulary, clips.build(audio), tuple(problems)
+    )
+
+
+def _read_annotation(
+    table: Path, durations: dict[str, float], problems: list[Problem]
+) -> ClipTableBuilder:
+    clips = ClipTableBuilder()
     for line, values in read_table(table, "\t", _COLUMNS):
         clip, onset, offset, label = values or ("", "", "", "")
-        event = RawEvent(_seconds(onset), _seconds(offset), label, line)
+        event = RawEvent(seconds(onset), seconds(offset), label, line)
         if not clip or not label:
             what = f"{table.name}, line {line}: too few values"
             problems.append(Problem(clip, "unreadable_line", what))
             continue
-        events = annotation.setdefault(unicodedata.normalize("NFC", clip), [])
+        clip = composed(clip)
+        row = clips.add_clip(clip, durations.get(clip, AUDIOSET_CLIP_SECONDS))
         if not (math.isfinite(event.onset) and math.isfinite(event.offset)):
             what = f"{table.name}, line {line}: times {onset!r}, {offset!r} not numbers"
             problems.append(Problem(clip, "unreadable_line", what))
             continue
-        events.append(event)
-    return annotation, problems
+        clips.add_event(row, event)
+    return clips
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Reads a number; NaN for what is none."""
     try:
         return float(text)
     except ValueError:
         return math.nan
 
 
-def _vocabulary_of(
-    annotation: dict[str, list[RawEvent]], names_file: Path, split: str
-) -> Vocabulary:
+def _vocabulary_of(labels: list[str], names_file: Path, split: str) -> Vocabulary:
     name_of = read_pairs(names_file)
-    used = {event.label for events in annotation.values() for event in events}
-    mids = sorted((mid for mid in used if mid in name_of), key=name_of.__getitem__)
+    mids = sorted((mid for mid in labels if mid in name_of), key=name_of.__getitem__)
     if not mids:
         raise InputError(
-            f"{names_file} names none of the {len(used)} labels in "
+            f"{names_file} names none of the {len(labels)} labels in "
             f"{table_path(names_file.parent, split).name}; labels must be MIDs"
         )
     names = tuple(name_of[mid] for mid in mids)
     own = Vocabulary(f"{NAME}_{split}_{len(mids)}", names, tuple(mids))
-    for shipped in map(vocab.load, vocab.SHIPPED):
-        if shipped.hash == own.hash:
-            return shipped
-    return own
+    return shipped_or(own)
+
+
+def shipped_or(own: Vocabulary) -> Vocabulary:
+    """Returns the shipped list with the same classes in the same order, if any."""
+    shipped = {known.hash: known for known in map(vocab.load, vocab.SHIPPED)}
+    return shipped.get(own.hash, own)
 
 
 def _read_durations(
@@ -150,44 +170,11 @@ def _read_durations(
             continue
         for line, values in read_table(path, delimiter, ("filename", "duration")):
             file, duration = values or ("", "")
-            seconds = _seconds(duration)
-            if not file or not 0 < seconds < math.inf:
+            listed = seconds(duration)
+            if not file or not 0 < listed < math.inf:
                 what = f"{name}, line {line}: no duration in seconds"
                 problems.append(Problem(file, "unreadable_line", what))
                 continue
             for name_in_table in (file, Path(file).stem):
-                durations[unicodedata.normalize("NFC", name_in_table)] = seconds
+                durations[composed(name_in_table)] = listed
     return durations
-
-
-def _match_audio(
-    clips: list[str],
-    found: dict[str, list[Path]],
-    source: Path,
-    split: str,
-    problems: list[Problem],
-) -> dict[str, Path]:
-    """Chooses the sound file of every clip that has one."""
-    others = set(SPLITS) - {split}
-    of_video = Counter(clip.rpartition("_")[0] for clip in clips)
-
-    def is_elsewhere(path: Path) -> bool:
-        return not others.isdisjoint(path.relative_to(source).parts)
-
-    matched = {}
-    for clip in clips:
-        video = clip.rpartition("_")[0]
-        paths = found.get(clip, []) + found.get(f"Y{clip}", [])
-        if video and of_video[video] == 1:
-            paths += found.get(video, []) + found.get(f"Y{video}", [])
-        # Ids need not differ between splits (mixed scenes are often just numbered).
-        paths = [path for path in paths if not is_elsewhere(path)]
-        if not paths:
-            continue
-        matched[clip] = paths[0]
-        if len(paths) > 1:
-            names = ", ".join(str(path.relative_to(source)) for path in paths[:4])
-            problems.append(
-                Problem(clip, "duplicate_audio", f"{names}: the first is used")
-            )
-    return matched

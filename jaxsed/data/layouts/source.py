@@ -1,21 +1,22 @@
-"""What every layout turns a folder into: clips with a sound file and raw annotation."""
+"""What every layout turns a data set into: clips with a sound and raw annotation.
 
-import csv
-import os
-import unicodedata
-from collections.abc import Iterable, Iterator
+Two million clips are normal, so they are held as columns (`ClipTable`) and handed out
+one by one (`SourceClip`).
+"""
+
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from jaxsed.data.layouts.audio_source import AudioSource
 from jaxsed.data.problems import Problem, RawEvent
-from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
 
-# Anything else beside the tables may be a sound file, whatever it is called: formats
-# are told from the content.
-_NOT_AUDIO = {".tsv", ".csv", ".json", ".jsonl", ".txt", ".md", ".html", ".pdf", ".log"}
-_NOT_AUDIO |= {".npz", ".npy", ".h5", ".hdf5", ".array_record", ".part", ".tmp", ".py"}
-_NOT_AUDIO |= {".zip", ".tar", ".gz", ".tgz", ".xz", ".yaml", ".yml", ".png", ".jpg"}
+FRAMES, CLIPS = "frames", "clips"
+AUDIOSET_CLIP_SECONDS = 10.0  # what a clip of AudioSet should last
 
 
 class SourceClip(NamedTuple):
@@ -23,15 +24,162 @@ class SourceClip(NamedTuple):
 
     Attributes:
       id: Unique in the split.
-      audio: Its sound file; None if there is none.
-      events: Its annotation as read.
-      listed_seconds: How long the data set says it is, seconds.
+      audio: Where its sound is; None if there is none.
+      events: Its annotation as read. A label of the whole clip is an event from 0 to
+        infinity: `WHOLE_CLIP`.
+      listed_seconds: How long the data set says it is, seconds; NaN if it does not.
     """
 
     id: str
-    audio: Path | None
+    audio: AudioSource | None
     events: tuple[RawEvent, ...]
     listed_seconds: float
+
+
+class ClipTable(Sequence[SourceClip]):
+    """The clips of a split, sorted by id; built by `ClipTableBuilder`."""
+
+    def __init__(
+        self,
+        ids: list[str],
+        audio: list[AudioSource | None],
+        listed_seconds: np.ndarray,
+        first_event: np.ndarray,
+        events: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+        labels: list[str],
+    ):
+        """Takes the columns.
+
+        Args:
+          ids: `[clips]`.
+          audio: `[clips]`.
+          listed_seconds: float64 `[clips]`.
+          first_event: int64 `[clips + 1]`: clip i has events `first_event[i]` to
+            `first_event[i + 1]`.
+          events: Onsets and offsets (float64, seconds), labels (index into `labels`)
+            and lines, each `[events]`.
+          labels: As spelled in the data set.
+        """
+        self._ids, self._audio = ids, audio
+        self._listed_seconds = listed_seconds
+        self._first_event, self._events = first_event, events
+        self._labels = labels
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, which):
+        """Returns a clip by index, or a tuple of clips by slice or index array."""
+        if isinstance(which, slice):
+            which = range(len(self))[which]
+        if isinstance(which, (range, np.ndarray)):
+            return tuple(self[int(i)] for i in which)
+        if which < 0:
+            which += len(self)
+        rows = slice(self._first_event[which], self._first_event[which + 1])
+        columns = [column[rows].tolist() for column in self._events]
+        columns[2] = [self._labels[label] for label in columns[2]]
+        return SourceClip(
+            self._ids[which],
+            self._audio[which],
+            tuple(map(RawEvent, *columns)),
+            float(self._listed_seconds[which]),
+        )
+
+    def __iter__(self) -> Iterator[SourceClip]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether any clip has a sound."""
+        return any(audio is not None for audio in self._audio)
+
+    def reading_order(self) -> np.ndarray:
+        """Returns int64 `[clips]`: an order in which reading the sounds is fast.
+
+        That of the ids where each has a file of its own; that of the rows in packs.
+        """
+        packs: dict = {}
+        pack = np.zeros(len(self), np.int32)
+        row = np.zeros(len(self), np.int64)
+        for i, source in enumerate(self._audio):
+            if source is not None and source.container.in_order:
+                pack[i] = packs.setdefault(source.container, len(packs) + 1)
+                row[i] = source.place
+        by_name = sorted(packs, key=lambda container: container.file(0))
+        rank = np.zeros(len(packs) + 1, np.int32)
+        rank[[packs[container] for container in by_name]] = range(1, len(packs) + 1)
+        return np.lexsort((row, rank[pack]))  # stable: ties stay in the order of ids
+
+
+class ClipTableBuilder:
+    """Collects clips and their annotation in any order."""
+
+    def __init__(self):
+        """Starts without clips."""
+        self._rows: dict[str, int] = {}
+        self._codes: dict[str, int] = {}
+        self._listed_seconds = array("d")
+        self._clip, self._label, self._line = array("i"), array("i"), array("q")
+        self._onset, self._offset = array("d"), array("d")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, clip: object) -> bool:
+        return clip in self._rows
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids in the order in which clips were first added."""
+        return list(self._rows)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels in use, in the order of their first event."""
+        return list(self._codes)
+
+    def add_clip(self, clip: str, listed_seconds: float) -> int:
+        """Adds a clip unless it is there; returns its row."""
+        row = self._rows.setdefault(clip, len(self._rows))
+        if row == len(self._listed_seconds):
+            self._listed_seconds.append(listed_seconds)
+        return row
+
+    def add_event(self, row: int, event: RawEvent) -> None:
+        """Adds a piece of annotation to the clip that `add_clip` gave the row of."""
+        onset, offset, label, line = event
+        self._clip.append(row)
+        self._onset.append(onset)
+        self._offset.append(offset)
+        self._label.append(self._codes.setdefault(label, len(self._codes)))
+        self._line.append(line)
+
+    def build(
+        self, audio: Sequence[AudioSource | None], ids: Sequence[str] | None = None
+    ) -> ClipTable:
+        """Returns the table.
+
+        Args:
+          audio: The sound of each clip, in the order of `self.ids`.
+          ids: What to call the clips instead, in the same order; unique.
+        """
+        ids = self.ids if ids is None else ids
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        new_row = np.empty(len(ids), np.int64)
+        new_row[order] = np.arange(len(ids))
+        clip = new_row[np.array(self._clip, np.int64)]
+        by_clip = np.argsort(clip, kind="stable")
+        columns = self._onset, self._offset, self._label, self._line
+        n_events = np.bincount(clip, minlength=len(ids))
+        return ClipTable(
+            [ids[row] for row in order],
+            [audio[row] for row in order],
+            np.array(self._listed_seconds, np.float64)[order],
+            np.concatenate([[0], np.cumsum(n_events)]).astype(np.int64),
+            tuple(np.array(column)[by_clip] for column in columns),
+            self.labels,
+        )
 
 
 class SourceSplit(NamedTuple):
@@ -44,113 +192,18 @@ class SourceSplit(NamedTuple):
       vocabulary: The classes.
       clips: Sorted by id.
       problems: What was wrong with the tables.
+      annotation: `frames` (events with times) or `clips` (labels of whole clips).
     """
 
     layout: str
     split: str
     root: Path
     vocabulary: Vocabulary
-    clips: tuple[SourceClip, ...]
+    clips: ClipTable
     problems: tuple[Problem, ...]
+    annotation: str = FRAMES
 
     @property
     def has_audio(self) -> bool:
-        """Whether any clip has a sound file."""
-        return any(clip.audio is not None for clip in self.clips)
-
-
-def read_table(
-    path: Path, delimiter: str, columns: Iterable[str]
-) -> Iterator[tuple[int, list[str] | None]]:
-    """Reads the named columns of a table with a header line.
-
-    Takes a byte order mark, any line end, blank lines, further columns and any order.
-
-    Yields:
-      `(line number, values)`, values in the order of `columns`; None for a line that
-      has too few.
-
-    Raises:
-      InputError: Not readable, not UTF-8, or without one of the columns.
-    """
-    rows = _rows(path, delimiter)
-    _, header = next(rows, (0, []))
-    header = [name.strip().lower() for name in header]
-    places = []
-    for column in columns:
-        if column not in header:
-            raise InputError(
-                f"{path}: no column {column!r}; found {', '.join(header) or 'nothing'} "
-                f"(expected {', '.join(columns)}, separated by {_SPELLED[delimiter]})"
-            )
-        places.append(header.index(column))
-    for line, row in rows:
-        if max(places) < len(row):
-            yield line, [row[place].strip() for place in places]
-        else:
-            yield line, None
-
-
-def read_pairs(path: Path) -> dict[str, str]:
-    """Reads a table `key TAB value` without a header.
-
-    Raises:
-      InputError: Not readable, not UTF-8, or a line without a TAB.
-    """
-    pairs = {}
-    for line, row in _rows(path, "\t"):
-        if len(row) < 2:
-            raise InputError(
-                f"{path}, line {line}: expected two columns separated by a TAB"
-            )
-        pairs[row[0].strip()] = row[1].strip()
-    return pairs
-
-
-def find_audio(root: Path, exclude: Path | None = None) -> dict[str, list[Path]]:
-    """Walks a folder once for what may be sound files.
-
-    Args:
-      root: Searched with its sub-folders; links to folders are followed.
-      exclude: A folder to stay out of: that of the output.
-
-    Returns:
-      File name without its ending (Unicode NFC) -> files, sorted.
-    """
-    found: dict[str, list[Path]] = {}
-    visited = {os.path.realpath(exclude)} if exclude else set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in visited:
-            subfolders.clear()
-            continue
-        visited.add(real)
-        for name in files:
-            stem, ending = os.path.splitext(name)
-            if ending.lower() in _NOT_AUDIO or name.startswith("."):
-                continue
-            # macOS stores names decomposed, tables hold them composed.
-            stem = unicodedata.normalize("NFC", stem)
-            found.setdefault(stem, []).append(Path(folder, name))
-    for paths in found.values():
-        paths.sort()
-    return found
-
-
-_SPELLED = {"\t": "TAB", ",": "comma"}
-
-
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8"
-        ) from error
-    for line, row in enumerate(text.split("\n"), start=1):
-        if not row.strip():
-            continue
-        # Quotes have a meaning in comma-separated tables only.
-        yield line, row.split("\t") if delimiter == "\t" else next(csv.reader([row]))
+        """Whether any clip has a sound."""
+        return self.clips.has_audio

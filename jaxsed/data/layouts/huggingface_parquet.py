@@ -1,0 +1,194 @@
+"""Parquet files with the sounds inside, as Hugging Face data sets are published.
+
+    SRC/**/*.parquet        e.g. data/train-00000-of-00010.parquet, data/bal_train/00.parquet
+
+Columns that are looked for; the first that is there counts, others are not read:
+
+* sound: `audio`, a structure with `bytes` (Hugging Face's `Audio`) or plain bytes; else
+  `mp3_bytes` or `audio_bytes`. wav, flac, ogg, opus, mp3.
+* id: `segment_id`, `video_id`, `clip_id`, `id`, `filename`, `file_name`; else the `path`
+  within `audio`. Of names of files, folder and ending are left off.
+* `frames`, events with times: `events`, a list of structures or a structure of lists; else
+  lists side by side. The times are called `onset` or `start` and `offset` or `end` (also
+  `onsets`, `start_time`, `start_time_seconds`, ...), seconds from the start of the clip;
+  the label `event_label_id`, `event_label`, `label` or a plural of these.
+* `clips`, labels of whole clips: `label_ids`, `labels`, `label` or `human_labels`: one, or
+  a list of them. Numbers are looked up in the `ClassLabel` of the file.
+
+Labels are MIDs or names. Where a file has both kinds of annotation, frames are taken
+unless clips are asked for.
+
+The split of a file is in its name, or else in the nearest folder below SRC that has one,
+as on the Hub: `train`, `training`; `validation`, `valid`, `val`, `dev`; `test`, `testing`,
+`eval`, `evaluation` (called `eval` here). A file without belongs to `train`.
+
+Classes: those of `ClassLabel`; else the 527 of AudioSet if they hold all labels of clips;
+else the labels the split uses, sorted by name. Labels that are all in one of AudioSet's
+lists get its names and MIDs.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxsed.data.layouts.audio_source import AudioSource
+from jaxsed.data.layouts.audioset_strong import shipped_or
+from jaxsed.data.layouts.parquet_audio import ParquetAudio, open_parquet
+from jaxsed.data.layouts.parquet_columns import find_columns, read_rows
+from jaxsed.data.layouts.source import CLIPS, FRAMES, ClipTableBuilder, SourceSplit
+from jaxsed.data.problems import Problem
+from jaxsed.errors import InputError
+from jaxsed.labels import vocab
+from jaxsed.labels.vocab import Vocabulary
+
+NAME = "huggingface_parquet"
+SPLITS = ("train", "validation", "eval")
+ANNOTATIONS = (FRAMES, CLIPS)
+_WORDS = {
+    "train": {"train", "training"},
+    "validation": {"validation", "valid", "val", "dev"},
+    "eval": {"test", "testing", "eval", "evaluation"},
+}
+
+
+class _Listing(NamedTuple):
+    """What the files of a split hold, sounds left alone."""
+
+    clips: ClipTableBuilder
+    audio: list[AudioSource]
+    problems: list[Problem]
+    annotation: str
+    class_names: tuple[str, ...] | None
+
+
+def files_of(source: Path, split: str, exclude: Path | None = None) -> list[Path]:
+    """Returns the parquet files of a split, sorted."""
+    paths = sorted(path for path in source.rglob("*.parquet") if path.is_file())
+    if exclude is not None:
+        paths = [path for path in paths if exclude not in path.parents]
+    return [path for path in paths if _split_of(path, source) == split]
+
+
+def _split_of(path: Path, source: Path) -> str:
+    inside = path.relative_to(source)
+    parts = [inside.stem, *(folder.name for folder in inside.parents)]
+    for part in parts:
+        words = set(re.split("[^a-z]+", part.lower()))
+        for split, meaning in _WORDS.items():
+            if words & meaning:
+                return split
+    named = (split for split in SPLITS if source.name.lower() in _WORDS[split])
+    return next(named, "train")
+
+
+def expected(split: str) -> str:
+    """Returns what a folder must hold to have the split."""
+    return f"parquet files of {split}"
+
+
+def available_splits(source: Path) -> list[str]:
+    """Returns the splits that `source` has files of."""
+    return [split for split in SPLITS if files_of(source, split)]
+
+
+def read(
+    source: Path,
+    split: str,
+    vocabulary: Vocabulary | None = None,
+    exclude: Path | None = None,
+    annotation: str | None = None,
+) -> SourceSplit:
+    """Reads ids and labels; no sound.
+
+    Args:
+      source: The folder.
+      split: `train`, `validation` or `eval`.
+      vocabulary: The classes; by default as the module says.
+      exclude: A folder in which not to look for files.
+      annotation: `frames` or `clips`; by default what is there, frames first.
+
+    Raises:
+      InputError: There is no file of the split, one is unreadable or lacks a column,
+        or pyarrow is missing.
+    """
+    paths = files_of(source, split, exclude)
+    if not paths:
+        raise InputError(
+            f"no parquet file of {split} in {source}; a file's name, or its folder's, "
+            f"says its split: {', '.join(sorted(_WORDS[split]))}"
+        )
+    listing = _list_files(paths, source, annotation)
+    if vocabulary is None:
+        labels = listing.class_names or listing.clips.labels
+        vocabulary = _vocabulary_of(labels, listing, split)
+    return SourceSplit(
+        NAME,
+        split,
+        source,
+        vocabulary,
+        listing.clips.build(listing.audio),
+        tuple(listing.problems),
+        listing.annotation,
+    )
+
+
+def _list_files(paths: list[Path], source: Path, annotation: str | None) -> _Listing:
+    clips, audio, problems = ClipTableBuilder(), [], []
+    class_names, refused = None, []
+    for path in paths:
+        try:
+            with open_parquet(path) as file:
+                columns = find_columns(file.schema_arrow, path, annotation)
+                # The first file decides; a split of both kinds would make no sense.
+                annotation, class_names = columns.annotation, columns.class_names
+                name = path.relative_to(source).as_posix()
+                container = ParquetAudio(source, name, columns.audio)
+                for place, (clip, events) in enumerate(read_rows(file, columns)):
+                    sound = AudioSource(container, place)
+                    problem = _check_id(clip, clips, sound)
+                    if problem:
+                        problems.append(problem)
+                        continue
+                    audio.append(sound)
+                    row = clips.add_clip(clip, math.nan)
+                    for event in events:
+                        clips.add_event(row, event)
+        except InputError as error:
+            refused.append(error)
+    if refused:
+        more = f" (and {len(refused) - 1} files more)" if len(refused) > 1 else ""
+        raise InputError(f"{refused[0]}{more}")
+    return _Listing(clips, audio, problems, annotation, class_names)
+
+
+def _check_id(clip: str, clips: ClipTableBuilder, sound: AudioSource) -> Problem | None:
+    if not clip:
+        return Problem("", "unreadable_line", f"{sound.name}: the row has no id")
+    if clip in clips:
+        what = f"{sound.name}: not used, the clip is there already"
+        return Problem(clip, "duplicate_audio", what)
+    return None
+
+
+def _vocabulary_of(labels: Sequence[str], listing: _Listing, split: str) -> Vocabulary:
+    whole, train, evaluation = map(vocab.load, vocab.SHIPPED)
+    if listing.annotation == CLIPS and all(label in whole for label in labels):
+        return whole
+    for known in (train, evaluation, whole):
+        if labels and all(label in known for label in labels):
+            classes = sorted({known.index(label) for label in labels})
+            pairs = sorted((known.names[k], known.mids[k]) for k in classes)
+            break
+    else:
+        pairs = sorted((label, None) for label in set(labels))
+    if not pairs:
+        raise InputError(f"no row of {split} has a label")
+    if listing.class_names:  # in the order of the numbers
+        pairs.sort(key=lambda pair: _place_of(pair, listing.class_names))
+    return shipped_or(Vocabulary(f"{NAME}_{split}_{len(pairs)}", *zip(*pairs)))
+
+
+def _place_of(pair: tuple[str, str | None], class_names: Sequence[str]) -> int:
+    return class_names.index(pair[0] if pair[0] in class_names else pair[1])
