@@ -1,0 +1,1 @@
+"""What a training will need and take, from the compiler: no accelerator, no data."""
