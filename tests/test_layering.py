@@ -30,7 +30,8 @@ MAY_IMPORT = {
     | TRAINABLE
     | {"data", "evaluation", "frontends", "inference", "models", "training", "weights"},
     "main": {"errors", "stages", "training"},
-    "cli": {"errors", "data", "evaluation", "inference", "weights"},
+    "plan": LOW | {"data", "main", "models", "stages", "training", "weights"},
+    "cli": {"errors", "data", "evaluation", "inference", "plan", "weights"},
     "__init__": {"inference"},
 }
 WITHOUT_JAX = {"errors", "locks", "audio", "labels", "data", "evaluation", "cli"}
