@@ -1,29 +1,26 @@
 """Logits of a teacher (or the mean of several) for every training clip, on disk.
 
-Read: `TeacherLogits`, from a store written here or from the HDF5 published with
-PretrainedSED. Written: `TeacherLogitsWriter` in `jaxsed.data.teacher_writer`.
-
-A store is a folder: `teacher_logits.json` (shape, vocabulary, teachers), `ids.json` and
-`logits.f16`, float16 `[clips, t, c]`, C order, little-endian.
+Read: `TeacherLogits`, from a store written here (`jaxsed.data.teacher_store` says how it
+lies on disk) or from the HDF5 published with PretrainedSED.
 """
 
 import collections
 import json
 import logging
-import math
+import os
 import threading
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from jaxsed.data.clip_ids import EXACT, RESPELLED, TRUNCATED, ClipIds
-from jaxsed.data.teacher_store import DESCRIPTION, IDS, LOGITS, read_description
-from jaxsed.data.teacher_writer import TeacherLogitsWriter
+from jaxsed.data.teacher_store import DESCRIPTION, IDS, MEAN_DTYPE, TeacherStore
 from jaxsed.errors import InputError
 
-__all__ = ["TeacherLogits", "TeacherLogitsWriter"]
-
 MISS = "miss"
+_OPEN_SHARDS = 128  # a process may have 1,024 files open on most systems
 logger = logging.getLogger(__name__)
 
 
@@ -56,6 +53,11 @@ class TeacherLogits:
         self._store = _FolderStore(self.path) if is_folder else _Hdf5Store(self.path)
         self.n_clips, self.n_frames, self.n_classes = self._store.shape
         self._ids = ClipIds(self._store.ids())
+        if len(self._ids) != self.n_clips:
+            raise InputError(
+                f"{self.path} has {len(self._ids)} ids for the logits of {self.n_clips} "
+                "clips: copy it again, or write it anew"
+            )
         self._begin()
 
     def _begin(self) -> None:
@@ -81,7 +83,7 @@ class TeacherLogits:
         return self.hits[MISS]
 
     def get(self, clip_id: str) -> np.ndarray | None:
-        """Returns the clip's logits, float16 `[t, c]`, or None if it has none.
+        """Returns the clip's logits, float16 `[t, c]`, read-only; None if it has none.
 
         Raises:
             InputError: the file is damaged there.
@@ -94,8 +96,7 @@ class TeacherLogits:
     def coverage(self, clip_ids) -> dict[str, int]:
         """Returns how many of `clip_ids` are found how; all four keys of `hits`."""
         counts = collections.Counter(
-            found[1] if (found := self._ids.find(str(clip_id))) else MISS
-            for clip_id in clip_ids
+            found[1] if found else MISS for found in self._ids.find_all(clip_ids)
         )
         return {how: counts[how] for how in (EXACT, RESPELLED, TRUNCATED, MISS)}
 
@@ -140,37 +141,67 @@ class _FolderStore:
     """A finished folder of `TeacherLogitsWriter`."""
 
     def __init__(self, folder: Path):
-        self._folder = folder
-        description = read_description(folder)
-        if not description["finished"]:
+        self._store = store = TeacherStore.read(folder)
+        checksums = [store.crc32(shard) for shard in range(store.n_shards)]
+        missing = [shard for shard, crc in enumerate(checksums) if crc is None]
+        if missing:
             raise InputError(
-                f"{folder} is not finished (complete teachers: "
-                f"{description['teachers'] or 'none'}): run the ensemble stage to its end"
+                f"{folder} is not finished: {len(missing)} of {store.n_shards} shards are "
+                f"missing or cut off, the first is {store.file(missing[0]).name}; run "
+                f"the ensemble stage to its end (teachers: {', '.join(store.names)})"
             )
-        self.shape = tuple(description["shape"])
-        self.vocabulary_hash = description["vocabulary"]["hash"]
-        file = folder / LOGITS
-        expected = 2 * math.prod(self.shape)
-        size = file.stat().st_size if file.exists() else 0
-        if size != expected or len(self.ids()) != self.shape[0]:
-            raise InputError(
-                f"{file} or {IDS} does not fit {DESCRIPTION} ({size} of {expected} "
-                "bytes): copy the folder again, or write it anew"
-            )
-        self._logits = None
+        self._crc32 = np.concatenate(checksums)
+        self.shape = store.shape
+        self.vocabulary_hash = store.vocabulary["hash"]
+        self._begin()
+
+    def _begin(self) -> None:
+        self._files: collections.OrderedDict[int, BinaryIO] = collections.OrderedDict()
+        self._lock = threading.Lock()
 
     def ids(self) -> list[str]:
-        return json.loads((self._folder / IDS).read_text(encoding="utf-8"))
+        file = self._store.folder / IDS
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file} is missing or damaged ({error})") from error
 
     def read(self, row: int) -> np.ndarray:
-        logits = self._logits
-        if logits is None:
-            file = self._folder / LOGITS
-            self._logits = logits = np.memmap(file, "<f2", "r", shape=self.shape)
-        return np.array(logits[row])
+        # Not mapped into memory: a disk that fails would kill the process (SIGBUS).
+        shard, place = divmod(row, self._store.shard_clips)
+        size = self._store.clip_bytes()
+        try:
+            content = os.pread(self._opened(shard).fileno(), size, place * size)
+        except OSError as error:
+            raise self._damaged(shard, row, error.strerror) from error
+        if zlib.crc32(content) != self._crc32[row]:
+            raise self._damaged(shard, row, "its checksum is wrong")
+        return np.frombuffer(content, MEAN_DTYPE).reshape(self._store.clip_shape)
+
+    def _opened(self, shard: int) -> BinaryIO:
+        with self._lock:
+            file = self._files.get(shard)
+            if file is None:
+                file = open(self._store.file(shard), "rb", buffering=0)  # noqa: SIM115
+                self._files[shard] = file
+                if len(self._files) > _OPEN_SHARDS:
+                    self._files.popitem(last=False)  # closed once nobody reads it
+            self._files.move_to_end(shard)
+        return file
+
+    def _damaged(self, shard: int, row: int, reason: str) -> InputError:
+        return InputError(
+            f"{self._store.file(shard)} is damaged at row {row} "
+            f"({reason}): remove it and run the ensemble stage again, which computes "
+            "this shard alone"
+        )
 
     def __getstate__(self):
-        return {**self.__dict__, "_logits": None}
+        return {**self.__dict__, "_files": None, "_lock": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._begin()
 
 
 class _Hdf5Store:

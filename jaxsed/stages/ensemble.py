@@ -2,62 +2,276 @@
 
 Effective Pre-Training, section II-D: logits, not probabilities, are averaged, class by
 class and frame by frame.
+
+What is computed in which order. A clip is decoded once for each sample rate that the
+teachers hear, handed to one teacher after the other, and the sum stays on the devices: all
+teachers are loaded and compiled once, and nothing but the mean is written, in shards of
+`shard_clips`. 15 teachers with BiGRUs are 12 GB; where the devices do not hold them
+(split them with `mesh.fsdp` first), `teachers_at_once` bounds how many are held. Then the
+shards are taken `SUMMED_SHARDS` at a time, each such block goes through all groups of
+teachers in turn, and its float32 sums lie on disk meanwhile: audio is decoded once a group,
+a teacher is loaded once a block, and the sums take at most 7.3 GB a process, however
+many clips there are. Either way logits are added in the order of the teachers' names, in
+float32, so that neither this choice nor a stop changes a bit.
+
+Who computes it. Shards are numbered, training clips first, and process i of n takes every
+n-th from the i-th on, on its own devices. Processes never wait for each other while they
+compute:
+
+    python -m jaxsed.main --config=configs/ensemble.py --workdir=runs/ensemble
+    ... --multihost                   all processes of a pod or a SLURM step
+    ... --config.part=$SLURM_ARRAY_TASK_ID/16       16 independent jobs, 0/16 to 15/16
+
+Joined processes (`--multihost`) are started and stopped together: process 0 waits for the
+shards of all and evaluates. Independent jobs need not run at the same time, and a dead one
+stops nobody; whichever finds all shards finished evaluates. Started again with another
+number of processes or jobs, what is finished stays, and the rest is shared anew. (Let jobs
+of the old number end first: two that write the same shard are refused.) All need the same
+`workdir`, on a disk that all see.
 """
 
 import contextlib
+import functools
 import logging
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
+from jaxsed.data.teacher_store import TeacherStore, check_room, lock
 from jaxsed.data.teacher_writer import TeacherLogitsWriter
 from jaxsed.errors import InputError
 from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS, offset_frames
 from jaxsed.labels.vocab import Vocabulary
-from jaxsed.stages import scoring
+from jaxsed.stages import scoring, teacher_passes, teachers
 from jaxsed.stages.workdir import claim
-from jaxsed.training import sharding
+from jaxsed.training import processes
 from jaxsed.training.logs import MetricsLog, is_done
-from jaxsed.weights import architecture, files, named
+
+TRAIN_LOGITS, EVAL_LOGITS = "logits", "eval_logits"
+EVAL_SECONDS = CLIP_FRAMES * FRAME_SECONDS
+POLL_SECONDS = 2.0
+_COPIED_CLIPS = 256  # to the score store at once
+
+
+class Share(NamedTuple):
+    """Which shards a process computes: every `count`-th, from shard `index` on."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}_of_{self.count}"
+
+    @classmethod
+    def of(cls, part: str) -> "Share":
+        """Reads `part` of the config, "3/16"; "" is this process among the joined ones.
+
+        Raises:
+            InputError: it is no such part, or processes are joined already.
+        """
+        if not part:
+            return cls(jax.process_index(), jax.process_count())
+        try:
+            index, count = map(int, part.split("/"))
+            if not 0 <= index < count:
+                raise ValueError
+        except ValueError:
+            raise InputError(
+                f"part={part}: expected INDEX/COUNT with INDEX from 0 to COUNT - 1, e.g. "
+                "0/16 to 15/16 for 16 jobs"
+            ) from None
+        if jax.process_count() > 1:
+            raise InputError(
+                f"part={part} is for jobs on their own: leave out either it or --multihost"
+            )
+        return cls(index, count)
 
 
 def run(config: Mapping[str, Any], workdir: Path) -> None:
     """Writes `logits/` (training clips) and `scores/` (evaluation clips), and scores.
 
-    Goes on where an earlier call was stopped, batch by batch and teacher by teacher.
+    Goes on where an earlier call was stopped, batch by batch.
 
     Args:
         config: `teachers` (name -> model folder), `data.train`, `data.eval`,
-            `data.clip_seconds`, `batch_size`, `eval` and `mesh`.
+            `data.clip_seconds`, `data.workers`, `batch_size` (of a process), `dtype` (of
+            matrix products), `shard_clips`, `teachers_at_once` (0: all), `part`, `eval`
+            and `mesh` (of a process's own devices).
         workdir: folder of the run.
 
     Raises:
-        InputError: no teachers, or teachers with different class lists.
+        InputError: no teachers, or some that do not fit each other or the data; what is
+            in `workdir` was made of something else; or the disk is too small.
     """
-    claim(workdir, config)
-    if is_done(workdir / "metrics.jsonl"):
+    share = Share.of(config["part"])
+    # Jobs on their own share the folder: each claims one in it.
+    claim(workdir / "parts" / f"{share}" if config["part"] else workdir, config)
+    if processes.on_first(lambda: _is_complete(workdir)):
         logging.info("%s is finished already", workdir)
         return
-    mesh = sharding.make_mesh(**config["mesh"])
-    vocabulary = common_vocabulary(config["teachers"])
-    eval_data = PreparedData(config["data"]["eval"])
-    train_data = PreparedData(config["data"]["train"])
-    train_seconds = config["data"]["clip_seconds"] or CLIP_FRAMES * FRAME_SECONDS
-    average(config, train_data, vocabulary, mesh, workdir / "logits", train_seconds)
-    average(config, eval_data, vocabulary, mesh, workdir / "eval_logits")
-    if jax.process_index() != 0:
+    data = {
+        TRAIN_LOGITS: PreparedData(config["data"]["train"]),
+        EVAL_LOGITS: PreparedData(config["data"]["eval"]),
+    }
+    seconds = {
+        TRAIN_LOGITS: config["data"]["clip_seconds"] or EVAL_SECONDS,
+        EVAL_LOGITS: EVAL_SECONDS,
+    }
+    ensemble = teachers.open_teachers(
+        config["teachers"], tuple(seconds.values()), config["dtype"]
+    )
+    _check_classes(ensemble, data[TRAIN_LOGITS])
+    with contextlib.ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(
+                _open_writer(
+                    config, workdir / name, ensemble, data[name], seconds[name]
+                )
+            )
+            for name in data
+        }
+        passes = teacher_passes.TeacherPasses(
+            ensemble,
+            mesh=teachers.local_mesh(**config["mesh"]),
+            batch_size=config["batch_size"],
+            workers=config["data"]["workers"],
+            at_once=config["teachers_at_once"],
+        )
+        _check_room(workdir, writers.values(), passes.n_sums * share.count)
+        work = _pending(writers, share)
+        with _bar(workdir.name, work, writers, len(ensemble)) as bar:
+            for name, shards in work.items():
+                passes.run(writers[name], shards, data[name], seconds[name], bar.update)
+        finish = functools.partial(_finish, config, workdir, writers, data[EVAL_LOGITS])
+        if config["part"]:
+            finish(wait=False)
+        else:
+            processes.on_first(functools.partial(finish, wait=True))
+
+
+def _pending(
+    writers: Mapping[str, TeacherLogitsWriter], share: Share
+) -> dict[str, list[int]]:
+    """Returns the unfinished shards of each store that are this process's."""
+    pending, first = {}, 0
+    for name, writer in writers.items():
+        mine = (share.index - first) % share.count
+        pending[name] = writer.pending(mine, share.count)
+        first += writer.store.n_shards
+    return pending
+
+
+def _check_room(
+    workdir: Path, writers: Collection[TeacherLogitsWriter], n_sums: int
+) -> None:
+    """Refuses a disk that is too small for the shards of all processes."""
+    sums = n_sums * max(writer.sum_bytes() for writer in writers)
+    check_room(workdir, sum(writer.bytes_left() for writer in writers) + sums)
+
+
+def _bar(
+    title: str,
+    work: Mapping[str, Sequence[int]],
+    writers: Mapping[str, TeacherLogitsWriter],
+    n_teachers: int,
+) -> tqdm:
+    """Returns the progress of this process's share, in clips times teachers."""
+    n_clips = sum(
+        len(writers[name].store.rows(shard))
+        for name, shards in work.items()
+        for shard in shards
+    )
+    return tqdm(
+        desc=title,
+        total=n_clips * n_teachers,
+        unit="clip",
+        dynamic_ncols=True,
+        disable=not processes.is_first(),
+    )
+
+
+def _is_complete(workdir: Path) -> bool:
+    """Whether all is there that a later stage reads; the teachers may be gone by then."""
+    if not is_done(workdir / "metrics.jsonl"):
+        return False
+    try:
+        return not TeacherStore.read(workdir / TRAIN_LOGITS).unfinished()
+    except InputError:  # somebody removed it
+        return False
+
+
+def _check_classes(ensemble: Sequence[teachers.Teacher], data: PreparedData) -> None:
+    """Refuses logits that no student could learn from, before they are computed."""
+    known = ensemble[0].vocabulary
+    if known.hash != data.vocabulary.hash:
+        raise InputError(
+            f"the teachers know the {len(known)} classes of {known.name}, data.train "
+            f"({data.directory}) has {len(data.vocabulary)} of {data.vocabulary.name}: "
+            "take the data that the teachers were trained on"
+        )
+
+
+def _open_writer(
+    config: Mapping[str, Any],
+    folder: Path,
+    ensemble: Sequence[teachers.Teacher],
+    data: PreparedData,
+    clip_seconds: float,
+) -> TeacherLogitsWriter:
+    return TeacherLogitsWriter(
+        folder,
+        data.ids,
+        int(offset_frames(clip_seconds)),
+        ensemble[0].vocabulary,
+        {t.name: t.description["parameters_sha256"] for t in ensemble},
+        shard_clips=config["shard_clips"],
+        data_hash=data.manifest_hash,
+    )
+
+
+def _finish(
+    config: Mapping[str, Any],
+    workdir: Path,
+    writers: Mapping[str, TeacherLogitsWriter],
+    eval_data: PreparedData,
+    wait: bool,
+) -> None:
+    """Evaluates once all shards are finished: waits for that, or leaves it to others."""
+    while left := sum(len(writer.store.unfinished()) for writer in writers.values()):
+        if not wait:
+            _say(f"part {config['part']} is done; other parts have {left} shards left")
+            return
+        time.sleep(POLL_SECONDS)
+    try:
+        evaluating = lock(workdir, "evaluation.lock")
+    except InputError:
+        if wait:
+            raise
+        _say(f"part {config['part']} is done; another part evaluates")
         return
+    with evaluating:
+        if not is_done(workdir / "metrics.jsonl"):
+            _evaluate(config, workdir, eval_data)
+
+
+def _evaluate(
+    config: Mapping[str, Any], workdir: Path, eval_data: PreparedData
+) -> None:
+    mean = TeacherLogits(workdir / EVAL_LOGITS)
+    described = TeacherStore.read(workdir / EVAL_LOGITS).vocabulary
+    vocabulary = Vocabulary.from_json(described)
     store = scoring.new_store(workdir / "scores", eval_data, vocabulary)
-    mean = TeacherLogits(workdir / "eval_logits")
-    for row, clip in enumerate(eval_data.ids):
-        store.write([row], mean.get(clip)[None])
+    for start in range(0, len(eval_data), _COPIED_CLIPS):
+        rows = range(start, min(start + _COPIED_CLIPS, len(eval_data)))
+        store.write(rows, np.stack([mean.get(eval_data.ids[row]) for row in rows]))
     metrics = scoring.frame_metrics(store, eval_data, **config["eval"])
     log = MetricsLog(workdir)
     n_teachers = len(config["teachers"])
@@ -65,94 +279,5 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
     log.write(n_teachers, {"done": True})
 
 
-def common_vocabulary(teachers: Mapping[str, str]) -> Vocabulary:
-    """Returns the class list that all teachers share.
-
-    Raises:
-        InputError: there are no teachers, or two have different class lists.
-    """
-    if not teachers:
-        raise InputError("teachers is empty: name at least one model folder")
-    found = {
-        name: Vocabulary.from_json(files.read_description(folder)["vocabulary"])
-        for name, folder in teachers.items()
-    }
-    first_name, first = next(iter(found.items()))
-    for name, vocabulary in found.items():
-        if vocabulary.hash != first.hash:
-            raise InputError(
-                f"teachers {first_name!r} and {name!r} have different class lists: an "
-                "ensemble needs teachers trained on the same data"
-            )
-    return first
-
-
-def average(
-    config: Mapping[str, Any],
-    data: PreparedData,
-    vocabulary: Vocabulary,
-    mesh: jax.sharding.Mesh,
-    directory: Path,
-    clip_seconds: float = CLIP_FRAMES * FRAME_SECONDS,
-) -> None:
-    """Writes the teachers' mean logits of every clip's first `clip_seconds`."""
-    batch_size = sharding.round_up_batch(config["batch_size"], mesh)
-    first = jax.process_index() == 0  # all compute, one writes
-    with contextlib.ExitStack() as stack:
-        writer = None
-        if first:
-            writer = stack.enter_context(
-                TeacherLogitsWriter(
-                    directory, data.ids, int(offset_frames(clip_seconds)), vocabulary
-                )
-            )
-        for name, folder in config["teachers"].items():
-            start = _first_pending(writer, name, len(data), batch_size)
-            if start == len(data):
-                continue
-            params, description = files.load_model(named.model_folder(folder))
-            model = architecture.build(description)
-            shardings = sharding.state_sharding(mesh, params)
-            predictions = scoring.predict_all(
-                scoring.make_predict(model, mesh, shardings),
-                jax.device_put(params, shardings),
-                data,
-                mesh,
-                model.frontend.sample_rate,
-                batch_size,
-                start,
-                scoring.clip_length(clip_seconds, model),
-            )
-            title = f"{directory.parent.name}: {name} on {directory.name}"
-            with _bar(title, len(data), start, disable=not first) as bar:
-                for predicted in predictions:
-                    if writer is not None:
-                        writer.add(name, predicted.rows, predicted.logits)
-                    bar.update(len(predicted.rows))
-        if writer is not None:
-            writer.finish()
-
-
-def _first_pending(
-    writer: TeacherLogitsWriter | None, name: str, n_clips: int, batch_size: int
-) -> int:
-    """Returns the first clip of the first batch that a teacher has to compute.
-
-    A whole batch again, not its rest: the same clips beside a clip, the same bits in
-    its logits. All processes learn what the writing one knows.
-    """
-    start = n_clips
-    if writer is not None and len(pending := writer.pending(name)):
-        start = int(pending[0]) // batch_size * batch_size
-    return int(multihost_utils.broadcast_one_to_all(np.int32(start)))
-
-
-def _bar(title: str, total: int, initial: int, disable: bool) -> tqdm:
-    return tqdm(
-        desc=title,
-        total=total,
-        initial=initial,
-        unit="clip",
-        dynamic_ncols=True,
-        disable=disable,
-    )
+def _say(text: str) -> None:
+    print(f"jaxsed: {text}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Scores a prepared data set with a model on the mesh and turns scores into metrics."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,11 +13,16 @@ from jax.sharding import Mesh
 
 from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
+from jaxsed.errors import InputError
 from jaxsed.evaluation import evaluator
 from jaxsed.evaluation.result import write_table
 from jaxsed.evaluation.scores import ScoreStore
-from jaxsed.errors import InputError
-from jaxsed.labels.events import FRAME_SECONDS, clip_targets, offset_frames
+from jaxsed.labels.events import (
+    CLIP_FRAMES,
+    FRAME_SECONDS,
+    clip_targets,
+    offset_frames,
+)
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models.sed import SoundEventModel
 from jaxsed.training import sharding
@@ -30,7 +36,7 @@ class Predicted:
 
     Attributes:
         rows: int [b], rows in the data set.
-        logits: float32 [b, 250, c], frame-level.
+        logits: float16 [b, 250, c], frame-level, as they are stored.
         clip_logits: float32 [b, c].
     """
 
@@ -52,7 +58,8 @@ def make_predict(
         audio = batch["audio"].astype(jnp.float32) * INT16_SCALE
         logits, out = model.apply({"params": params}, model.frontend(audio))
         return {
-            "logits": logits.astype(jnp.float32),
+            # As they are stored: half the bytes from device to device and to the host.
+            "logits": logits.astype(jnp.float16),
             "clip_logits": out["clip_logits"].astype(jnp.float32),
             "index": batch["index"],
             "valid": batch["valid"],
@@ -72,12 +79,23 @@ def predict_all(
     mesh: Mesh,
     sample_rate: int,
     batch_size: int,
-    start: int = 0,
-    clip_seconds: float = 10.0,
+    clip_seconds: float = CLIP_FRAMES * FRAME_SECONDS,
+    workers: int = 0,
 ) -> Iterator[Predicted]:
-    """Yields predictions for every clip from row `start` on, in order.
+    """Yields predictions for every clip, in order.
 
-    Of longer clips the first `clip_seconds` are heard, shorter ones are filled up.
+    Of longer clips the first `clip_seconds` are heard, shorter ones are filled up. The
+    next batch is being computed while the caller has the last one.
+
+    Args:
+        predict: from `make_predict`.
+        params: on the devices.
+        data: the clips.
+        mesh: devices.
+        sample_rate: that the model hears, Hz.
+        batch_size: clips a forward pass; rounded up to what the devices can share.
+        clip_seconds: length of what the model is given.
+        workers: loader processes; 0 loads in threads.
     """
     batches = pipelines.evaluation_batches(
         data,
@@ -85,17 +103,26 @@ def predict_all(
         clip_seconds=clip_seconds,
         n_frames=int(offset_frames(clip_seconds)),
         sample_rate=sample_rate,
-        start=start,
+        targets=None,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        workers=workers,
     )
-    for batch in batches:
-        wanted = {name: batch[name] for name in ("audio", "index", "valid")}
-        out = jax.device_get(predict(params, sharding.put_batch(wanted, mesh)))
-        keep = out["valid"]
-        yield Predicted(
-            out["index"][keep], out["logits"][keep], out["clip_logits"][keep]
-        )
+    with contextlib.closing(batches):
+        running = None
+        for batch in batches:
+            wanted = {name: batch[name] for name in ("audio", "index", "valid")}
+            started = predict(params, sharding.put_batch(wanted, mesh))
+            if running is not None:
+                yield _fetch(running)
+            running = started
+        yield _fetch(running)
+
+
+def _fetch(running: dict[str, jax.Array]) -> Predicted:
+    out = jax.device_get(running)
+    keep = out["valid"]
+    return Predicted(out["index"][keep], out["logits"][keep], out["clip_logits"][keep])
 
 
 def clip_length(asked_seconds: float, model: SoundEventModel) -> float:
@@ -137,6 +164,7 @@ class Scorer:
             `d_prime` (clip-level).
         median_seconds: width of the median filter; 0.48 in the paper (section III-A).
         batch_size: clips a forward pass.
+        workers: loader processes; 0 loads in threads.
     """
 
     def __init__(
@@ -151,11 +179,13 @@ class Scorer:
         metrics: Sequence[str] = ("psds1", "psds1_macro", "pauroc"),
         median_seconds: float = 0.48,
         batch_size: int = 32,
+        workers: int = 0,
     ):
         self._sample_rate = model.frontend.sample_rate
         self._predict = make_predict(model, mesh, param_shardings)
         self._data, self._vocabulary, self._mesh = data, vocabulary, mesh
-        self._directory, self._batch_size = directory, batch_size
+        self._directory = directory
+        self._batch_size, self._workers = batch_size, workers
         self._metrics, self._median_seconds = tuple(metrics), median_seconds
 
     def __call__(self, params: Any) -> dict[str, float]:
@@ -169,6 +199,7 @@ class Scorer:
             self._mesh,
             self._sample_rate,
             self._batch_size,
+            workers=self._workers,
         ):
             if jax.process_index() != 0:
                 continue

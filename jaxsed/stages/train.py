@@ -98,6 +98,7 @@ def fit(
         mesh,
         program.shardings.params,
         directory=workdir / "scores",
+        workers=config["data"]["workers"],
         **config["eval"],
     )
     log = MetricsLog(

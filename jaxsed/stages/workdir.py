@@ -22,6 +22,7 @@ MAY_CHANGE = (
     "remat",
     "data.workers",
     "data.cache_decoded_bytes",
+    "teachers_at_once",
 )
 
 

@@ -1,5 +1,8 @@
+import tracemalloc
+
 import pytest
 
+from jaxsed.data import clip_ids
 from jaxsed.data.clip_ids import ClipIds
 
 VIDEO = "b0RFKhbpFJA"
@@ -54,3 +57,34 @@ def test_an_ambiguous_id_is_not_found():
     assert ids.find("a") is None
     assert ids.find("b") is None
     assert ids.find("a.mp3") == (1, "exact")
+
+
+def test_all_at_once_are_found_as_one_by_one(monkeypatch):
+    monkeypatch.setattr(clip_ids, "_IDS_AT_ONCE", 4)
+    stored = ["a.wav", "a.mp3", "b", "b", f"Y{VIDEO}.mp3", "ü", "x/c.flac", "d"]
+    asked = ["a", "b", "a.mp3", VIDEO, f"{VIDEO}_3000", "ü", "c", "d", "e", "ü.wav"]
+    ids = ClipIds(stored)
+    assert len(ids) == len(stored)
+    one_by_one = [ids.find(clip_id) for clip_id in asked]
+    assert list(ids.find_all(iter(asked))) == one_by_one
+    assert [found and found[0] for found in one_by_one] == [
+        *(None, None, 1, 4, 4, 5, 6, 7, None, 5)
+    ]
+
+
+def test_an_empty_store_has_nothing():
+    assert ClipIds([]).find("a") is None
+    assert list(ClipIds([]).find_all(["a"])) == [None]
+
+
+def test_many_ids_take_little_memory():
+    n_ids = 200_000
+    tracemalloc.start()
+    ids = ClipIds(f"{row:011d}_30000" for row in range(n_ids))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 13 * n_ids
+    assert peak < 60 * n_ids
+    for row in (0, 77_777, n_ids - 1):
+        assert ids.find(f"{row:011d}_30000") == (row, "exact")
+    assert ids.find(f"{n_ids:011d}_30000") is None

@@ -1,0 +1,42 @@
+"""Some clips of a prepared data set, in any order, for a loader to read as one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxsed.labels.events import Event
+
+
+class ClipSelection:
+    """Looks like a `PreparedData` that has these clips alone.
+
+    Args:
+        data: a `PreparedData`.
+        rows: of it, int; a row may occur again.
+
+    Attributes:
+        ids: of the selected clips, a list of str.
+        vocabulary: that of `data`.
+        manifest_hash: that of `data`.
+    """
+
+    def __init__(self, data, rows: Sequence[int] | np.ndarray):
+        self._data, self._rows = data, np.asarray(rows, np.int64).tolist()
+        self.ids = [str(data.ids[row]) for row in self._rows]
+        self.vocabulary = data.vocabulary
+        self.manifest_hash = data.manifest_hash
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def events(self, i: int) -> list[Event]:
+        """As `PreparedData.events`."""
+        return self._data.events(self._rows[i])
+
+    def audio_bytes(self, i: int) -> bytes:
+        """As `PreparedData.audio_bytes`."""
+        return self._data.audio_bytes(self._rows[i])
+
+    def place(self, i: int) -> str:
+        """As `PreparedData.place`."""
+        return self._data.place(self._rows[i])
