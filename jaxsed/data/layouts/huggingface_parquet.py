@@ -29,16 +29,14 @@ lists get its names and MIDs.
 
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from jaxsed.data.layouts.audio_source import AudioSource
 from jaxsed.data.layouts.audioset_strong import shipped_or
 from jaxsed.data.layouts.parquet_audio import ParquetAudio, open_parquet
 from jaxsed.data.layouts.parquet_columns import find_columns, read_rows
 from jaxsed.data.layouts.source import CLIPS, FRAMES, ClipTableBuilder, SourceSplit
-from jaxsed.data.problems import Problem
+from jaxsed.data.problems import Problem, RawEvent
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.vocab import Vocabulary
@@ -51,16 +49,6 @@ _WORDS = {
     "validation": {"validation", "valid", "val", "dev"},
     "eval": {"test", "testing", "eval", "evaluation"},
 }
-
-
-class _Listing(NamedTuple):
-    """What the files of a split hold, sounds left alone."""
-
-    clips: ClipTableBuilder
-    audio: list[AudioSource]
-    problems: list[Problem]
-    annotation: str
-    class_names: tuple[str, ...] | None
 
 
 def files_of(source: Path, split: str, exclude: Path | None = None) -> list[Path]:
@@ -119,76 +107,86 @@ def read(
             f"no parquet file of {split} in {source}; a file's name, or its folder's, "
             f"says its split: {', '.join(sorted(_WORDS[split]))}"
         )
-    listing = _list_files(paths, source, annotation)
-    if vocabulary is None:
-        labels = listing.class_names or listing.clips.labels
-        vocabulary = _vocabulary_of(labels, listing, split)
+    listing = _Listing(source, annotation)
+    refused = []
+    for path in paths:
+        try:
+            listing.add_file(path)
+        except InputError as error:
+            refused.append(error)
+    if refused:
+        more = f" (and {len(refused) - 1} files more)" if len(refused) > 1 else ""
+        raise InputError(f"{refused[0]}{more}")
     return SourceSplit(
         NAME,
         split,
         source,
-        vocabulary,
+        vocabulary or listing.vocabulary(split),
         listing.clips.build(listing.audio),
         tuple(listing.problems),
         listing.annotation,
     )
 
 
-def _list_files(paths: list[Path], source: Path, annotation: str | None) -> _Listing:
-    clips, audio, problems = ClipTableBuilder(), [], []
-    class_names, refused = None, []
-    for path in paths:
-        try:
-            with open_parquet(path) as file:
-                columns = find_columns(file.schema_arrow, path, annotation)
-                # The first file decides; a split of both kinds would make no sense.
-                annotation, class_names = columns.annotation, columns.class_names
-                name = path.relative_to(source).as_posix()
-                container = ParquetAudio(source, name, columns.audio)
-                for place, (clip, events) in enumerate(read_rows(file, columns)):
-                    sound = AudioSource(container, place)
-                    problem = _check_id(clip, clips, sound)
-                    if problem:
-                        problems.append(problem)
-                        continue
-                    audio.append(sound)
-                    row = clips.add_clip(clip, math.nan)
-                    for event in events:
-                        clips.add_event(row, event)
-        except InputError as error:
-            refused.append(error)
-    if refused:
-        more = f" (and {len(refused) - 1} files more)" if len(refused) > 1 else ""
-        raise InputError(f"{refused[0]}{more}")
-    return _Listing(clips, audio, problems, annotation, class_names)
+class _Listing:
+    """What the files of a split hold, sounds left alone.
 
+    Attributes:
+      clips: Ids and annotation.
+      audio: The sound of each clip.
+      problems: What was wrong with rows.
+      annotation: `frames` or `clips`: what was asked for, or the first file has.
+    """
 
-def _check_id(clip: str, clips: ClipTableBuilder, sound: AudioSource) -> Problem | None:
-    if not clip:
-        return Problem("", "unreadable_line", f"{sound.name}: the row has no id")
-    if clip in clips:
-        what = f"{sound.name}: not used, the clip is there already"
-        return Problem(clip, "duplicate_audio", what)
-    return None
+    def __init__(self, source: Path, annotation: str | None):
+        self.clips = ClipTableBuilder()
+        self.audio: list[AudioSource] = []
+        self.problems: list[Problem] = []
+        self.annotation = annotation
+        self._source = source
+        self._class_names: tuple[str, ...] | None = None
 
+    def add_file(self, path: Path) -> None:
+        """Reads all of a file but its sounds."""
+        with open_parquet(path) as file:
+            columns = find_columns(file.schema_arrow, path, self.annotation)
+            self.annotation = columns.annotation
+            self._class_names = columns.class_names
+            name = path.relative_to(self._source).as_posix()
+            container = ParquetAudio(self._source, name, columns.audio)
+            for place, (clip, events) in enumerate(read_rows(file, columns)):
+                self._add_row(clip, events, AudioSource(container, place))
 
-def _vocabulary_of(labels: Sequence[str], listing: _Listing, split: str) -> Vocabulary:
-    whole, train, evaluation = map(vocab.load, vocab.SHIPPED)
-    if listing.annotation == CLIPS and all(label in whole for label in labels):
-        return whole
-    for known in (train, evaluation, whole):
-        if labels and all(label in known for label in labels):
-            classes = sorted({known.index(label) for label in labels})
-            pairs = sorted((known.names[k], known.mids[k]) for k in classes)
-            break
-    else:
-        pairs = sorted((label, None) for label in set(labels))
-    if not pairs:
-        raise InputError(f"no row of {split} has a label")
-    if listing.class_names:  # in the order of the numbers
-        pairs.sort(key=lambda pair: _place_of(pair, listing.class_names))
-    return shipped_or(Vocabulary(f"{NAME}_{split}_{len(pairs)}", *zip(*pairs)))
+    def _add_row(self, clip: str, events: list[RawEvent], sound: AudioSource) -> None:
+        if not clip:
+            what = f"{sound.name}: the row has no id"
+            self.problems.append(Problem("", "unreadable_line", what))
+            return
+        if clip in self.clips:
+            what = f"{sound.name}: not used, the clip is there already"
+            self.problems.append(Problem(clip, "duplicate_audio", what))
+            return
+        row = self.clips.add_clip(clip, math.nan)
+        self.audio.append(sound)
+        for event in events:
+            self.clips.add_event(row, event)
 
-
-def _place_of(pair: tuple[str, str | None], class_names: Sequence[str]) -> int:
-    return class_names.index(pair[0] if pair[0] in class_names else pair[1])
+    def vocabulary(self, split: str) -> Vocabulary:
+        """Returns the classes of the files, as the module says."""
+        labels = self._class_names or list(filter(None, self.clips.labels))
+        if not labels:
+            raise InputError(f"no row of {split} has a label")
+        whole, train, evaluation = map(vocab.load, vocab.SHIPPED)
+        if self.annotation == CLIPS and all(label in whole for label in labels):
+            return whole
+        classes = [(label, None) for label in labels]
+        for known in (train, evaluation, whole):
+            if all(label in known for label in labels):
+                places = map(known.index, labels)
+                classes = [(known.names[k], known.mids[k]) for k in places]
+                break
+        classes = list(dict.fromkeys(classes))
+        if self._class_names is None:  # which are in the order of their numbers
+            classes.sort(key=lambda pair: pair[0])
+        own = Vocabulary(f"{NAME}_{split}_{len(classes)}", *zip(*classes))
+        return shipped_or(own)

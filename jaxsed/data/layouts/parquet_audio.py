@@ -121,4 +121,10 @@ def open_parquet(path: Path) -> Iterator:
             "fetch it again, or remove it"
         ) from error
     with file:
-        yield file
+        try:
+            yield file
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(
+                f"{path} is damaged ({' '.join(str(error).split())}); fetch it again, or "
+                "remove it"
+            ) from error

@@ -198,7 +198,7 @@ def _events_of(row: dict[str, Any], columns: Columns) -> Iterator[RawEvent]:
                 yield RawEvent(*WHOLE_CLIP, _spelled(label, columns.class_names), 0)
         return
     for onset, offset, label in _events_in(row, columns.labels):
-        spelled = "no label" if label is None else _spelled(label, columns.class_names)
+        spelled = "" if label is None else _spelled(label, columns.class_names)
         yield RawEvent(_seconds(onset), _seconds(offset), spelled, 0)
 
 
