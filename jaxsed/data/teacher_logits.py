@@ -171,7 +171,8 @@ class _FolderStore:
         shard, place = divmod(row, self._store.shard_clips)
         size = self._store.clip_bytes()
         try:
-            content = os.pread(self._opened(shard).fileno(), size, place * size)
+            file = self._opened(shard)  # stays open as long as somebody has it
+            content = os.pread(file.fileno(), size, place * size)
         except OSError as error:
             raise self._damaged(shard, row, error.strerror) from error
         if zlib.crc32(content) != self._crc32[row]:
@@ -185,7 +186,7 @@ class _FolderStore:
                 file = open(self._store.file(shard), "rb", buffering=0)  # noqa: SIM115
                 self._files[shard] = file
                 if len(self._files) > _OPEN_SHARDS:
-                    self._files.popitem(last=False)  # closed once nobody reads it
+                    self._files.popitem(last=False)
             self._files.move_to_end(shard)
         return file
 

@@ -1,6 +1,6 @@
 import pickle
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -57,11 +57,13 @@ def test_few_files_are_open_and_threads_share_them(finished, monkeypatch):
             if not np.array_equal(found, expected[IDS[row]]):
                 wrong.append(row)
 
-    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(read, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
     assert not wrong
     assert len(store._store._files) == 1
     assert store.hits == {"exact": 4 * 200 + len(IDS)}
