@@ -128,14 +128,17 @@ def windowed_sines(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         Cosines and sines, float32 `[fft_samples, fft_samples // 2 + 1]`, rounded before
         and after the product with the rounded window.
     """
-    sample = np.arange(len(window))[:, None]
-    # Multiplied in this order nnAudio's numbers come out to the last bit.
-    phase = 2 * np.pi * np.arange(len(window) // 2 + 1) * sample / len(window)
     rounded = window.astype(np.float32)[:, None]
-    return (
-        np.cos(phase).astype(np.float32) * rounded,
-        np.sin(phase).astype(np.float32) * rounded,
-    )
+    cosines, sines = _sines(len(window))
+    return cosines.astype(np.float32) * rounded, sines.astype(np.float32) * rounded
+
+
+def _sines(fft_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary part of the DFT, float64 `[fft_samples, bins]`."""
+    sample = np.arange(fft_samples)[:, None]
+    # Multiplied in this order nnAudio's numbers come out to the last bit.
+    phase = 2 * np.pi * np.arange(fft_samples // 2 + 1) * sample / fft_samples
+    return np.cos(phase), np.sin(phase)
 
 
 def power_spectrum(
@@ -143,8 +146,8 @@ def power_spectrum(
 ) -> jax.Array:
     """Squared magnitude of the windowed DFT of real frames.
 
-    The one place that knows how the transform is computed: a backend that is better
-    at matrix multiplication than at FFTs needs another body here and nothing else.
+    The one place that knows how the transform is computed: by FFT, and on TPUs, which
+    multiply matrices ten times as fast as they do FFTs, by `matrix_power_spectrum`.
 
     Args:
         frames: `[b, t, fft_samples]`.
@@ -157,12 +160,46 @@ def power_spectrum(
     Returns:
         `[b, t, fft_samples // 2 + 1]`.
     """
+
+    def plain(frames):
+        transform = _folded_dft if rounded_sines else _fft
+        real, imaginary = transform(frames, window)
+        return jnp.square(real) + jnp.square(imaginary)
+
+    def by_matrix(frames):
+        return matrix_power_spectrum(frames, window, rounded_sines)
+
+    return jax.lax.platform_dependent(frames, tpu=by_matrix, default=plain)
+
+
+def matrix_power_spectrum(
+    frames: jax.Array, window: np.ndarray, rounded_sines: bool = False
+) -> jax.Array:
+    """`power_spectrum` by one matrix product, as precise as the FFT.
+
+    With `Precision.HIGHEST` a TPU puts a float32 product together from six bfloat16
+    ones; from three, bins 60 dB below the loudest are off by 30 times as much as the
+    FFT's. The compiler cuts the frames while it multiplies: they are never in memory.
+    """
     if rounded_sines:
-        real, imaginary = _folded_dft(frames, window)
+        matrix = np.concatenate(windowed_sines(window), axis=1)
     else:
-        spectrum = jnp.fft.rfft(frames * jnp.asarray(window, frames.dtype))
-        real, imaginary = spectrum.real, spectrum.imag
-    return jnp.square(real) + jnp.square(imaginary)
+        exact = np.asarray(window, np.float64)[:, None]
+        matrix = np.concatenate(_sines(len(window)), axis=1) * exact
+    heard = np.flatnonzero(window)  # windows may be shorter than the FFT
+    heard = slice(heard[0], heard[-1] + 1)
+    both = jnp.matmul(
+        frames[..., heard],
+        jnp.asarray(matrix[heard], frames.dtype),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    real, imaginary = jnp.split(jnp.square(both), 2, axis=-1)
+    return real + imaginary
+
+
+def _fft(frames: jax.Array, window: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    spectrum = jnp.fft.rfft(frames * jnp.asarray(window, frames.dtype))
+    return spectrum.real, spectrum.imag
 
 
 def _folded_dft(frames: jax.Array, window: np.ndarray) -> tuple[jax.Array, jax.Array]:

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -105,3 +106,26 @@ def test_rounded_sines_say_what_the_fft_says():
     by_fft = stft.power_spectrum(jnp.asarray(frames), window)
     by_sines = stft.power_spectrum(jnp.asarray(frames), window, rounded_sines=True)
     np.testing.assert_allclose(by_sines, by_fft, atol=1e-6 * by_fft.max())
+
+
+@pytest.mark.parametrize("rounded_sines", [False, True])
+@pytest.mark.parametrize(
+    "window", [stft.hann_window(400, 400), np.pad(stft.hann(400, False), (0, 112))]
+)
+def test_the_matrix_of_tpus_says_what_the_fft_says(window, rounded_sines):
+    frames = np.random.default_rng(0).normal(size=(2, 3, len(window)))
+    exact = np.abs(np.fft.rfft(frames * window)) ** 2
+    by_matrix = stft.matrix_power_spectrum(
+        jnp.asarray(frames, jnp.float32), window, rounded_sines
+    )
+    assert by_matrix.shape == exact.shape
+    np.testing.assert_allclose(by_matrix, exact, atol=3e-6 * exact.max())
+
+
+def test_tpus_multiply_and_others_transform():
+    frames = jax.ShapeDtypeStruct((1, 2, 64), jnp.float32)
+    lowered = jax.jit(lambda x: stft.power_spectrum(x, np.ones(64))).trace(frames)
+    for platform, operation in (("tpu", "dot_general"), ("cpu", "fft")):
+        text = lowered.lower(lowering_platforms=(platform,)).as_text()
+        found = {name for name in ("dot_general", "fft") if f"stablehlo.{name}" in text}
+        assert found == {operation}
