@@ -13,6 +13,7 @@ from jaxsed.data import prepare_command
 from jaxsed.errors import InputError
 from jaxsed.evaluation import evaluate_command
 from jaxsed.inference import detect_command
+from jaxsed.plan import plan_command
 from jaxsed.weights import convert_command, weights_command
 
 # Each module offers `configure(parser)` and `run(args) -> exit status`, and imports
@@ -21,6 +22,7 @@ COMMANDS = {
     "detect": detect_command,
     "prepare": prepare_command,
     "evaluate": evaluate_command,
+    "plan": plan_command,
     "convert": convert_command,
     "weights": weights_command,
 }
@@ -40,7 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args, others = parser.parse_known_args(argv)
+    # `others` of a command's defaults says that it reads what no parser can list.
+    if others and not hasattr(args, "others"):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    args.others = others
     try:
         status = COMMANDS[args.command].run(args)
         sys.stdout.flush()

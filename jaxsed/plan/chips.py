@@ -1,12 +1,15 @@
 """Accelerators: what a chip can do, and the slices that chips come in.
 
-Peak, memory and bandwidth: Google's tables, cloud.google.com/tpu/docs/v4, /v5e, /v5p and
-/v6e. Clock: peak / (2 * multipliers), with the multipliers that the same pages give (v4
-and v5p: 8 units of 128 x 128; v5e: 4); for v6e, see `CHIPS`. The TPU compiler's cost
-model runs at these clocks: a matrix product of 16,384 in bfloat16, which only the
-multipliers bound, is estimated to take this many cycles. Links: TPU v4 has six of
-50 GB/s a direction (Jouppi et al. 2023, "TPU v4", Table 4); the others' bandwidth a
-chip, both directions and all links together, is in Google's tables.
+Peak, memory and its bandwidth: Google's tables, cloud.google.com/tpu/docs/v4, /v5e, /v5p
+and /v6e. Links: TPU v4 has six of 50 GB/s in either direction (Jouppi et al. 2023, "TPU
+v4", Table 4); for the others Google's tables have the sum over a chip's links and both
+directions, 400, 1200 and 800 GB/s over four, six and four links.
+
+Clock: peak / (operations a cycle), for v4 and v5p 2 * 8 multipliers of 128 * 128, for
+v5e half of that. It is the clock that libtpu 0.0.42.1 counts cycles in: by its estimates,
+large products in bfloat16 run at 94 to 97 % of the peak then, and float32 arrays stream
+at 72 to 81 % of the memory's bandwidth. For v6e its estimates need 2**19 operations a
+cycle, twice what Google's page gives it multipliers for (87 % and 81 %).
 """
 
 import dataclasses
@@ -59,18 +62,33 @@ class Topology:
 
     Attributes:
         name: as the user gives it, `v5e:4x4` or `cpu:8`.
-        n_devices: how many.
+        shape: how many devices along each axis.
         chip: what they are; None for a CPU's fake devices.
     """
 
     name: str
-    n_devices: int
+    shape: tuple[int, ...]
     chip: Chip | None
+
+    @property
+    def n_devices(self) -> int:
+        """How many devices there are."""
+        return math.prod(self.shape)
 
     @property
     def platform(self) -> str:
         """`tpu` or `cpu`."""
         return "cpu" if self.chip is None else "tpu"
+
+    @property
+    def n_links(self) -> int:
+        """Links of the device that has the fewest: two along a ring, one at an end.
+
+        An axis closes to a ring where it is the whole pod's, 16 devices (v5e, v6e), or
+        where a slice is made of cubes of 4 x 4 x 4 (v4, v5p).
+        """
+        cubes = len(self.shape) == 3 and all(size % 4 == 0 for size in self.shape)
+        return sum(2 if cubes or size == 16 else 1 for size in self.shape if size > 1)
 
     def environment(self) -> dict[str, str]:
         """Returns what a process that compiles for it needs in its environment."""
@@ -100,15 +118,14 @@ def topology(name: str) -> Topology:
             raise InputError(
                 f"topology {name}: expected cpu:N with a number of devices, e.g. cpu:8"
             )
-        return Topology(name, int(shape), None)
+        return Topology(name, (int(shape),), None)
     if kind in CHIPS:
         known = [f"{kind}:{shape}" for shape in CHIPS[kind].slices]
     else:
         known = [f"{kind}:{s}" for kind, chip in CHIPS.items() for s in chip.slices]
         known.append("cpu:8")
     check_known("topology", name, known)
-    n_devices = math.prod(int(size) for size in shape.split("x"))
-    return Topology(name, n_devices, CHIPS[kind])
+    return Topology(name, tuple(int(size) for size in shape.split("x")), CHIPS[kind])
 
 
 def check_compiler(topology: Topology) -> None:

@@ -1,8 +1,8 @@
 """What the devices of a compiled program tell each other: how often, and how much."""
 
 import dataclasses
+import math
 import re
-from collections.abc import Iterator
 
 from jaxsed.plan import hlo
 
@@ -26,11 +26,14 @@ class Traffic:
         n_bytes: size of the arrays that they are about, as a whole: what is summed
             (all-reduce, reduce-scatter) or put together (all-gather).
         sent_bytes: what each device sends at least.
+        waited_bytes: part of that for which the program waits: it computes nothing
+            else meanwhile.
     """
 
-    count: int
-    n_bytes: int
-    sent_bytes: int
+    count: int = 0
+    n_bytes: int = 0
+    sent_bytes: int = 0
+    waited_bytes: int = 0
 
 
 def traffic(module: hlo.Module, n_devices: int) -> dict[str, Traffic]:
@@ -41,12 +44,22 @@ def traffic(module: hlo.Module, n_devices: int) -> dict[str, Traffic]:
         n_devices: of the program; those of a collective that names none.
     """
     found: dict[str, Traffic] = {}
-    for kind, payload, group, times in _collectives(module, n_devices):
-        so_far = found.get(kind, Traffic(0, 0, 0))
+    # Collectives inside of something else run beside its computing.
+    waiting = {id(line) for line, _ in hlo.executed(module)}
+    for line, times in hlo.executed(module, inside=True):
+        kind = line.opcode.removesuffix("-start")
+        if kind not in KINDS:
+            continue
+        group = _group_size(line.attributes) or n_devices
+        payload = line.operand_bytes * (group if kind == "all-gather" else 1)
+        sent = times * _sent(kind, payload, group)
+        waits = kind == line.opcode and id(line) in waiting
+        so_far = found.get(kind, Traffic())
         found[kind] = Traffic(
             so_far.count + times,
             so_far.n_bytes + times * payload,
-            so_far.sent_bytes + times * _sent(kind, payload, group),
+            so_far.sent_bytes + sent,
+            so_far.waited_bytes + sent * waits,
         )
     return found
 
@@ -63,23 +76,10 @@ def _sent(kind: str, payload: int, group: int) -> int:
     return 2 * share if kind == "all-reduce" else share
 
 
-def _collectives(
-    module: hlo.Module, n_devices: int
-) -> Iterator[tuple[str, int, int, int]]:
-    """Yields kind, payload in bytes, devices in a group, and times."""
-    for instruction, times in hlo.executed(module, inside=True):
-        kind = instruction.opcode.removesuffix("-start")
-        if kind not in KINDS:
-            continue
-        group = _group_size(instruction.attributes) or n_devices
-        payload = instruction.operand_bytes
-        if kind == "all-gather":
-            payload *= group
-        yield kind, payload, group, times
-
-
 _LISTED = re.compile(r"replica_groups=\{\{([\d,]+)\}")
 _COUNTED = re.compile(r"replica_groups=\[\d+,(\d+)\]<=")
+_OF_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}")
+_AXIS = re.compile(r"'(\w+)'=(\d+)")
 
 
 def _group_size(attributes: str) -> int | None:
@@ -88,4 +88,7 @@ def _group_size(attributes: str) -> int | None:
         return int(found[1])
     if found := _LISTED.search(attributes):
         return found[1].count(",") + 1
+    if found := _OF_MESH.search(attributes):
+        sizes = dict(_AXIS.findall(found[1]))
+        return math.prod(int(sizes[name]) for name in re.findall(r"'(\w+)'", found[2]))
     return None

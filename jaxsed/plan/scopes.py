@@ -38,7 +38,7 @@ class Row:
 
 # Names that JAX puts between scopes; they say how something runs, not what it is.
 _MACHINERY = re.compile(
-    r"(jit|pjit)\(.*|while|body|cond|branch_\d+_fun|closed_call|checkpoint|remat\d*"
+    r"(jit|pjit)\(.*|.*<locals>.*|while|body|cond|branch_\d+_fun|closed_call|checkpoint|remat\d*"
     r"|rematted_computation|custom_[jv][vj]p_call(_jaxpr)?|shard_map|core_call|pallas_call"
 )
 _TRANSFORM = re.compile(r"(?:jvp|transpose|vmap|remat|checkpoint)\((.*)\)")

@@ -1,3 +1,5 @@
+import pytest
+
 from jaxsed.plan import collectives, hlo
 from tests.test_plan.programs import computation, instruction, module
 
@@ -32,8 +34,32 @@ TEXT = module(
 def test_collectives_are_counted_wherever_they_are():
     found = collectives.traffic(hlo.parse(TEXT), n_devices=8)
     assert found == {
-        # Twice 16 bytes; two devices send half of them twice, eight 7/8 of them twice.
-        "all-reduce": collectives.Traffic(2, 32, 16 + 28),
-        "all-gather": collectives.Traffic(1, 64, 48),
-        "collective-permute": collectives.Traffic(5, 80, 80),
+        # Twice 16 bytes; two devices send half of them twice, eight 7/8 of them twice,
+        # and for the latter the program waits.
+        "all-reduce": collectives.Traffic(2, 32, 16 + 28, 28),
+        "all-gather": collectives.Traffic(1, 64, 48, 0),
+        "collective-permute": collectives.Traffic(5, 80, 80, 80),
     }
+
+
+@pytest.mark.parametrize(
+    "groups, size",
+    [
+        ("{{0,1,2},{3,4,5}}", 3),
+        ("[2,4]<=[8]", 4),
+        ("[4,2]<=[2,4]T(1,0)", 2),
+        ("mesh['axis_0'=4,'axis_1'=2] {'axis_0'}", 4),
+        ("mesh['data'=4,'fsdp'=2] {'data','fsdp'}", 8),
+        ("{}", 8),
+    ],
+)
+def test_devices_of_a_group(groups, size):
+    text = module(
+        computation(
+            "main",
+            instruction("sum", "f32[4]", f"all-reduce(%p), replica_groups={groups}"),
+            entry=True,
+        )
+    )
+    found = collectives.traffic(hlo.parse(text), n_devices=8)["all-reduce"]
+    assert found.sent_bytes == 2 * (16 * (size - 1) // size)

@@ -1,0 +1,101 @@
+"""The training step of a config, ready to be compiled: the real one, without data."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxsed.data.records import PreparedData
+from jaxsed.errors import InputError
+from jaxsed.labels import vocab
+from jaxsed.labels.events import offset_frames
+from jaxsed.stages import strong, weak
+from jaxsed.stages.program import Program, build_program
+from jaxsed.stages.scoring import clip_length
+from jaxsed.stages.train import Task
+
+TASKS: dict[str, Callable[[Mapping[str, Any]], Task]] = {
+    "strong": strong.task,
+    "weak": weak.task,
+}
+# What the recipes train on, for whoever has not prepared it yet.
+VOCABULARIES = {"strong": "audioset_strong_447", "weak": "audioset_527"}
+
+
+def task_of(config: Mapping[str, Any]) -> Task:
+    """Returns the stage of a config.
+
+    Raises:
+        InputError: it is not one that trains.
+    """
+    if config["stage"] not in TASKS:
+        raise InputError(
+            f"config.stage={config['stage']} has no training step of its own: plan the "
+            f"config of one training ({' or '.join(TASKS)}), e.g. configs/student.py"
+        )
+    return TASKS[config["stage"]](config)
+
+
+def count_classes(config: Mapping[str, Any]) -> tuple[int, str]:
+    """Returns how many classes there are, and where that is known from."""
+    folder = config["data"]["train"]
+    if folder and Path(folder).is_dir():
+        return len(PreparedData(folder).vocabulary), folder
+    name = VOCABULARIES[config["stage"]]
+    return len(vocab.load(name)), f"{name}: no data in {folder or 'data.train'}"
+
+
+def build(
+    config: Mapping[str, Any], n_classes: int, mesh: Mesh
+) -> tuple[Program, tuple]:
+    """Returns the program and the arguments, shapes alone, of its `train_step`.
+
+    Raises:
+        InputError: the config is wrong, or does not fit the mesh.
+    """
+    task = task_of(config)
+    program = build_program(config, task.objective, n_classes, mesh)
+    batch = abstract_batch(config, task.targets, program.model, n_classes)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return program, (program.abstract_state, batch, key)
+
+
+def abstract_batch(
+    config: Mapping[str, Any], targets: str, model: Any, n_classes: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns a batch on the wire, as `jaxsed.data.pipelines` describes it.
+
+    Args:
+        config: of a training.
+        targets: `frames` or `clip`.
+        model: what is trained.
+        n_classes: classes of its targets.
+    """
+    seconds = clip_length(config["data"]["clip_seconds"], model)
+    n_samples = round(seconds * model.frontend.sample_rate)
+    frames = (int(offset_frames(seconds)), n_classes)
+    kind = np.float16 if config["data"]["wavmix_probability"] else np.uint8
+    batch = {
+        "audio": ((n_samples,), np.int16),
+        "index": ((), np.int32),
+        "n_samples": ((), np.int32),
+    }
+    if targets == "frames":
+        batch["labels"] = (frames, kind)
+    else:
+        batch["clip_labels"] = ((n_classes,), kind)
+    if config["teacher"]["logits"]:
+        batch |= {"teacher": (frames, np.float16), "teacher_valid": ((), np.bool_)}
+    return {
+        name: jax.ShapeDtypeStruct((config["batch_size"], *shape), dtype)
+        for name, (shape, dtype) in batch.items()
+    }
+
+
+def clip_bytes(batch: Mapping[str, jax.ShapeDtypeStruct]) -> int:
+    """Returns the size of one example of a batch."""
+    total = sum(array.size * array.dtype.itemsize for array in batch.values())
+    return total // len(batch["audio"])
