@@ -8,6 +8,7 @@ from jaxsed.data import prepare_command
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 
+from . import packs
 from .audioset_folder import BARK, SPEECH, write_audio, write_folder, write_tables
 
 
@@ -124,3 +125,99 @@ def test_one_bad_file_does_not_stop_the_rest(source, tmp_path):
     )
     data = PreparedData(tmp_path / "out" / "train")
     assert data.ids.tolist() == ["clip001_1000", "clip002_2000"]
+
+
+def write_every_layout(root):
+    """One folder that all layouts can read."""
+    packs.write_strong(root)
+    packs.write_segments(root)
+    packs.write_files(root)
+    packs.write_pack(root)
+    packs.write_parquet(root, packs.clip_columns())
+
+
+@pytest.mark.parametrize(
+    ("layout", "option", "annotation"),
+    [
+        ("audioset_strong", (), "frames"),
+        ("audioset_weak", (), "clips"),
+        ("audioset_hdf5", (), "frames"),
+        ("audioset_hdf5", ("--annotation", "clips"), "clips"),
+        ("huggingface_parquet", (), "clips"),
+    ],
+)
+def test_every_layout(tmp_path, capsys, layout, option, annotation):
+    write_every_layout(tmp_path / "source")
+    out = tmp_path / "out"
+    # Packs are opened in the process that reads: there are two.
+    n_shards = 2 if layout in ("audioset_hdf5", "huggingface_parquet") else 1
+    option += ("--workers", 2, "--shards", n_shards)
+    assert run(layout, tmp_path / "source", "--out", out, *option) == 0
+    data = PreparedData(out / "train")
+    assert (data.manifest["layout"], data.manifest["annotation"]) == (
+        layout,
+        annotation,
+    )
+    assert sorted(map(data.audio_bytes, range(4))) == sorted(packs.SOUNDS)
+    labels = "events" if annotation == "frames" else "labels of clips"
+    of = 3 if annotation == "frames" else 527
+    expected = f"4 of 4 clips, 0.01 h, 6 {labels} in 3 of {of} classes"
+    assert expected in capsys.readouterr().out
+
+
+def test_the_help_names_every_layout():
+    for layout in prepare_command.LAYOUTS:
+        assert f"\n  {layout} " in prepare_command.__doc__
+
+
+def test_only_annotation_that_a_layout_has(tmp_path):
+    packs.write_segments(tmp_path)
+    arguments = ("audioset_weak", tmp_path, "--out", tmp_path / "out")
+    with pytest.raises(
+        InputError, match="--annotation frames: audioset_weak has clips"
+    ):
+        run(*arguments, "--annotation", "frames")
+
+
+def test_the_parts_of_a_split(tmp_path):
+    packs.write_segments(tmp_path, "balanced_train", packs.CLIPS[:1])
+    packs.write_segments(tmp_path, "unbalanced_train", packs.CLIPS[1:])
+    packs.write_files(tmp_path)
+    arguments = ("audioset_weak", tmp_path, "--out", tmp_path / "out", "--workers", 1)
+    assert run(*arguments, "--splits", "balanced_train") == 0
+    assert (
+        list(PreparedData(tmp_path / "out" / "balanced_train").ids) == packs.VIDEOS[:1]
+    )
+    with pytest.raises(InputError, match="expected some of train,eval,balanced_train,"):
+        run(*arguments, "--splits", "test")
+
+
+def test_classes_that_lack_clips_are_named(tmp_path, capsys):
+    packs.write_segments(tmp_path)
+    packs.write_files(tmp_path)
+    (tmp_path / "audio" / f"Y{packs.VIDEOS[0]}.mp3").unlink()
+    (tmp_path / "audio" / f"Y{packs.VIDEOS[2]}.mp3").unlink()
+    arguments = ("audioset_weak", tmp_path, "--out", tmp_path / "out", "--workers", 1)
+    assert run(*arguments) == 3
+    printed = capsys.readouterr().out
+    assert "2 of 4 clips" in printed
+    named = "2 not used         2 classes lack clips, most: Speech 2 of 2, Dog 1 of 2\n"
+    assert named in printed
+    assert "2 missing          no sound, or not readable: clip left out" in printed
+
+
+def test_hosts(source, tmp_path, capsys, monkeypatch):
+    arguments = ("audioset_strong", source, "--out", tmp_path / "out", "--workers", 1)
+    arguments += ("--shards", 2)
+    assert run(*arguments, "--host", "0/2") == 0
+    printed = capsys.readouterr().out
+    assert "train: the shards of host 0/2 are written; the last host to" in printed
+    with pytest.raises(InputError, match="unfinished"):
+        PreparedData(tmp_path / "out" / "train")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert run(*arguments) == 0
+    assert "3 of 3 clips" in capsys.readouterr().out
+    assert len(PreparedData(tmp_path / "out" / "eval")) == 2
+    with pytest.raises(InputError, match="host '2/2'; expected I/N"):
+        run(*arguments, "--host", "2/2")
