@@ -78,9 +78,8 @@ def prepare(
     if not source.has_audio:
         example = source.clips[0].id if source.clips else "SEGMENT_ID"
         raise InputError(
-            f"no sound found for any of the {len(source.clips)} {source.split} "
-            f"clips under {source.root}; expected e.g. "
-            f"{source.root / 'audio' / source.split / example}.wav"
+            f"no sound found for any of the {len(source.clips)} {source.split} clips "
+            f"under {source.root}; sounds are called as clips are, e.g. {example}"
         )
     if workers < 1 or (n_shards is not None and n_shards < 1):
         raise InputError(

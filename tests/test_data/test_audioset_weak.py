@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from jaxsed.data.layouts import audioset_weak as layout
@@ -117,6 +119,8 @@ def test_what_is_missing_is_counted_and_a_vocabulary_may_be_given(tmp_path):
         "Speech": (1, 1),
         "Cat": (0, 0),
     }
+    for journal in tmp_path.glob("out/shards/*.json"):
+        json.loads(journal.read_text(), parse_constant=pytest.fail)  # no Infinity
     # The clip of music alone has no class left, and nothing else is wrong with it.
     assert manifest["problems"] == {
         "missing": 1,

@@ -192,9 +192,18 @@ def test_the_folder_itself_may_be_called_as_a_split(tmp_path):
         layout.read(tmp_path / "eval", "train")
 
 
-def test_the_output_is_not_searched(tmp_path):
-    packs.write_parquet(tmp_path, packs.clip_columns(), "out/00.parquet")
-    assert layout.files_of(tmp_path, "train", exclude=tmp_path / "out") == []
+def test_links_are_followed_and_the_output_is_not_searched(tmp_path):
+    """Hugging Face's cache is made of links."""
+    path = packs.write_parquet(tmp_path / "blobs", packs.clip_columns(), "5f3c")
+    (tmp_path / "snapshot" / "data").mkdir(parents=True)
+    (tmp_path / "snapshot" / "data" / "00.parquet").symlink_to(path)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "train").symlink_to(tmp_path / "snapshot")
+    packs.write_parquet(tmp_path / "source", packs.clip_columns(), "out/00.parquet")
+    out = tmp_path / "source" / "out"
+    assert layout.files_of(tmp_path / "source", "train", exclude=out) == [
+        "train/data/00.parquet"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import pytest
 
 from jaxsed.data.problems import (
     KINDS,
+    WHOLE_CLIP,
     Problem,
     RawEvent,
     clean_events,
@@ -69,6 +70,15 @@ def test_an_unknown_label_names_line_and_nearest_class():
     (problem,) = clean_events("clip", raw, PETS, 10.0)[1]
     assert problem.detail.startswith("line 7: Dgo 1 to 2 s: unknown class")
     assert problem.detail.endswith("did you mean 'Dog'?")
+
+
+def test_a_label_of_the_whole_clip_is_as_long_as_the_clip():
+    whole = (*WHOLE_CLIP, "/m/dog")
+    assert clean(whole, duration=7.3) == ([Event(0.0, 7.3, 0)], [])
+    assert clean(whole, whole, duration=7.3) == ([Event(0.0, 7.3, 0)], ["duplicate"])
+    raw = [RawEvent(*WHOLE_CLIP, "Dgo", 0)]
+    (problem,) = clean_events("clip", raw, PETS, 7.3)[1]
+    assert problem.detail.startswith("Dgo: unknown class")  # no line, no times
 
 
 def test_the_report():

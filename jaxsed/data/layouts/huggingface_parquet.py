@@ -33,6 +33,7 @@ from pathlib import Path
 
 from jaxsed.data.layouts.audio_source import AudioSource
 from jaxsed.data.layouts.audioset_strong import shipped_or
+from jaxsed.data.layouts.matching import walk
 from jaxsed.data.layouts.parquet_audio import ParquetAudio, open_parquet
 from jaxsed.data.layouts.parquet_columns import find_columns, read_rows
 from jaxsed.data.layouts.source import CLIPS, FRAMES, ClipTableBuilder, SourceSplit
@@ -51,18 +52,19 @@ _WORDS = {
 }
 
 
-def files_of(source: Path, split: str, exclude: Path | None = None) -> list[Path]:
-    """Returns the parquet files of a split, sorted."""
-    paths = sorted(path for path in source.rglob("*.parquet") if path.is_file())
-    if exclude is not None:
-        paths = [path for path in paths if exclude not in path.parents]
-    return [path for path in paths if _split_of(path, source) == split]
+def files_of(source: Path, split: str, exclude: Path | None = None) -> list[str]:
+    """Returns the parquet files of a split, relative to `source`, sorted."""
+    return sorted(
+        folder + file
+        for folder, files in walk(source, exclude)
+        for file in files
+        if file.endswith(".parquet") and not file.startswith(".")
+        if _split_of(folder + file, source) == split
+    )
 
 
-def _split_of(path: Path, source: Path) -> str:
-    inside = path.relative_to(source)
-    parts = [inside.stem, *(folder.name for folder in inside.parents)]
-    for part in parts:
+def _split_of(name: str, source: Path) -> str:
+    for part in reversed(name.removesuffix(".parquet").split("/")):
         words = set(re.split("[^a-z]+", part.lower()))
         for split, meaning in _WORDS.items():
             if words & meaning:
@@ -101,17 +103,17 @@ def read(
       InputError: There is no file of the split, one is unreadable or lacks a column,
         or pyarrow is missing.
     """
-    paths = files_of(source, split, exclude)
-    if not paths:
+    names = files_of(source, split, exclude)
+    if not names:
         raise InputError(
             f"no parquet file of {split} in {source}; a file's name, or its folder's, "
             f"says its split: {', '.join(sorted(_WORDS[split]))}"
         )
     listing = _Listing(source, annotation)
     refused = []
-    for path in paths:
+    for name in names:
         try:
-            listing.add_file(path)
+            listing.add_file(name)
         except InputError as error:
             refused.append(error)
     if refused:
@@ -146,13 +148,13 @@ class _Listing:
         self._source = source
         self._class_names: tuple[str, ...] | None = None
 
-    def add_file(self, path: Path) -> None:
+    def add_file(self, name: str) -> None:
         """Reads all of a file but its sounds."""
+        path = self._source / name
         with open_parquet(path) as file:
             columns = find_columns(file.schema_arrow, path, self.annotation)
             self.annotation = columns.annotation
             self._class_names = columns.class_names
-            name = path.relative_to(self._source).as_posix()
             container = ParquetAudio(self._source, name, columns.audio)
             for place, (clip, events) in enumerate(read_rows(file, columns)):
                 self._add_row(clip, events, AudioSource(container, place))

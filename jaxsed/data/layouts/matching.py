@@ -26,23 +26,22 @@ _WITH_Y = re.compile(r"Y([\w-]{11}(?:_\d+)?)")
 Found = tuple[str, AudioSource]
 
 
-def find_audio(
+def walk(
     root: Path, exclude: Path | None = None, other_folders: Collection[str] = ()
-) -> Iterator[Found]:
-    """Walks a folder for what may be sound files.
+) -> Iterator[tuple[str, list[str]]]:
+    """Walks a folder, following links, no folder twice.
 
     Reads folders only: the type of an entry is in its folder, so that no file is asked
     for anything, which takes hours for millions of them on a network.
 
     Args:
-      root: Searched with its sub-folders; links to folders are followed.
+      root: Searched with its sub-folders.
       exclude: A folder to stay out of: that of the output.
       other_folders: Names of sub-folders to stay out of.
 
     Yields:
-      `(name without ending, source)`, names in Unicode NFC, in no particular order.
+      `(folder, file names)`, folders relative to `root`, with `/` between and behind.
     """
-    container = Folder(root)
     visited = {os.path.realpath(exclude)} if exclude else set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -52,11 +51,23 @@ def find_audio(
         visited.add(real)
         subfolders[:] = [name for name in subfolders if name not in other_folders]
         inside = Path(os.path.relpath(folder, root)).as_posix()
-        prefix = "" if inside == "." else f"{inside}/"
+        yield "" if inside == "." else f"{inside}/", files
+
+
+def find_audio(
+    root: Path, exclude: Path | None = None, other_folders: Collection[str] = ()
+) -> Iterator[Found]:
+    """Finds what may be sound files; arguments as `walk`.
+
+    Yields:
+      `(name without ending, source)`, names in Unicode NFC, in no particular order.
+    """
+    container = Folder(root)
+    for folder, files in walk(root, exclude, other_folders):
         for name in files:
             stem, ending = os.path.splitext(name)
             if ending.lower() not in _NOT_AUDIO and not name.startswith("."):
-                yield composed(stem), AudioSource(container, prefix + name)
+                yield composed(stem), AudioSource(container, folder + name)
 
 
 def composed(text: str) -> str:

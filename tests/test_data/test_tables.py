@@ -1,0 +1,51 @@
+import pytest
+
+from jaxsed.data.layouts.tables import read_pairs, read_rows, read_table
+from jaxsed.errors import InputError
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(content: bytes):
+        path = tmp_path / "table"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def test_commas_quotes_spaces_and_comments(table):
+    path = table(b'# one\n\n a, 1.0 , "x,y"\r\n#two\nb,"2"\n')
+    rows = list(read_rows(path, ",", comment="#"))
+    assert rows == [(3, ["a", "1.0", "x,y"]), (5, ["b", "2"])]
+
+
+def test_quotes_mean_nothing_between_tabs(table):
+    assert list(read_rows(table(b'"a\tb"\n'), "\t")) == [(1, ['"a', 'b"'])]
+
+
+def test_columns_by_name(table):
+    path = table(b"\xef\xbb\xbfextra,Label,id\r\n,x,1\r\n\r\n,y\r\n,z,3")
+    assert list(read_table(path, ",", ("id", "label"))) == [
+        (2, ["1", "x"]),
+        (4, None),
+        (5, ["3", "z"]),
+    ]
+
+
+def test_lines_that_are_no_rows_stay_countable(table):
+    path = table(b"id\n" + b'"' + b"x" * 200_000 + b'"\nb\n')
+    assert list(read_table(path, ",", ("id",))) == [(2, None), (3, ["b"])]
+
+
+def test_where_a_table_is_not_utf8_is_told(table):
+    with pytest.raises(InputError, match=r"table is not UTF-8 \(after line \d+\)"):
+        list(read_rows(table(b"a\n" * 10_000 + b"caf\xe9\n"), "\t"))
+
+
+def test_what_cannot_be_read(table, tmp_path):
+    with pytest.raises(InputError, match="nowhere cannot be read: No such file"):
+        read_pairs(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="line 2: expected two columns"):
+        read_pairs(table(b"a\tb\nc d\n"))
+    assert read_pairs(table(b"a\t b \nc\td\textra\n")) == {"a": "b", "c": "d"}
