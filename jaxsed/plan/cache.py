@@ -1,5 +1,6 @@
 """Plans that were made before: compiling a full-size step takes minutes."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -97,4 +98,5 @@ def _write(path: Path, plan: Mapping[str, Any]) -> None:
         beside.write_text(json.dumps(plan), encoding="utf-8")
         os.replace(beside, path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec
+
+from jaxsed.models import sed
+from jaxsed.plan import flops
+from jaxsed.training import sharding
+
+
+def shape(*sizes):
+    return jax.ShapeDtypeStruct(sizes, jnp.float32)
+
+
+@pytest.mark.parametrize(
+    "function, arguments, expected",
+    [
+        (jnp.matmul, [shape(3, 5), shape(5, 7)], 2 * 3 * 5 * 7),
+        (
+            lambda a, b: jnp.einsum("bik,bkj->bij", a, b) + 1,
+            [shape(4, 3, 5), shape(4, 5, 7)],
+            2 * 4 * 3 * 5 * 7,
+        ),
+        (
+            lambda x, w: jax.lax.scan(lambda c, _: (c @ w, None), x, length=6)[0],
+            [shape(2, 5), shape(5, 5)],
+            6 * 2 * 2 * 5 * 5,
+        ),
+        (
+            lambda x, w: jax.lax.cond(x[0, 0] > 0, lambda: x @ w @ w, lambda: x @ w),
+            [shape(2, 5), shape(5, 5)],
+            2 * 2 * 2 * 5 * 5,
+        ),
+        (
+            jax.jit(lambda x, w: jax.checkpoint(jnp.dot)(x, w)),
+            [shape(2, 5), shape(5, 3)],
+            2 * 2 * 5 * 3,
+        ),
+    ],
+)
+def test_products_are_counted_wherever_they_are(function, arguments, expected):
+    assert flops.product_flops(function, *arguments) == expected
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_convolution_multiplies_each_output_with_one_kernel(groups):
+    def convolve(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (1, 1),
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
+        )
+
+    x, kernel = shape(2, 10, 9, 8), shape(3, 2, 8 // groups, 16)
+    outputs = 2 * 8 * 8 * 16
+    expected = 2 * outputs * 3 * 2 * (8 // groups)
+    assert flops.product_flops(convolve, x, kernel) == expected
+
+
+def test_parts_on_devices_count_together():
+    mesh = sharding.make_mesh()
+    spec = PartitionSpec(("data", "fsdp"))
+    product = jax.shard_map(
+        jnp.matmul, mesh=mesh, in_specs=(spec, PartitionSpec()), out_specs=spec
+    )
+    found = flops.product_flops(product, shape(16, 5), shape(5, 7))
+    assert found == 2 * 16 * 5 * 7
+
+
+def test_a_transformer_takes_what_its_matrices_say():
+    model = sed.build("tiny_atst_frame", n_classes=10)
+    config, tokens, patch = model.encoder.config, 250, 4 * 64
+    width = config.width
+    products = tokens * patch * width
+    layers = 4 * width * width + 2 * width * config.mlp_width + 2 * tokens * width
+    products += config.depth * tokens * layers
+    products += (tokens + 1) * width * 10  # heads, for frames and for the clip
+    # Two operations each, once forward and twice backward.
+    assert flops.training_flops(model, clip_seconds=10.0) == 2 * 3 * products
