@@ -17,10 +17,6 @@ REQUIREMENTS = [
     "librosa>=0.10,<2",
     "soundfile>=0.12.1",  # first wheels whose libsndfile reads mp3
     "soxr>=0.3.2",
-    "sed_scores_eval>=0.0.4",
-    # sed_scores_eval -> sed_eval -> dcase_util imports pkg_resources, which
-    # setuptools 82 removed and which uv's environments never had.
-    "setuptools<82",
     "pandas>=2.0",
     "safetensors>=0.4.3",
     "scipy>=1.11",
@@ -45,6 +41,11 @@ EXTRAS = {
         "matplotlib>=3.8",
         "tensorboardX>=2.6",
         "scikit-learn>=1.4",
+        # What PSDS and pAUROC are compared with.
+        "sed_scores_eval>=0.0.4",
+        # sed_scores_eval -> sed_eval -> dcase_util imports pkg_resources, which
+        # setuptools 82 removed and which uv's environments never had.
+        "setuptools<82",
     ],
 }
 

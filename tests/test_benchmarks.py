@@ -5,7 +5,14 @@ import sys
 
 import pytest
 
-from benchmarks import attention, dense, encoder_worker, encoders, where_time_goes
+from benchmarks import (
+    attention,
+    dense,
+    encoder_worker,
+    encoders,
+    evaluation,
+    where_time_goes,
+)
 from benchmarks.side_by_side import Contender, race
 from jaxsed.models.attention import attend
 
@@ -66,3 +73,11 @@ def test_every_way_to_multiply_has_a_rate():
     rates = dense.rates("bfloat16", n_rows=8, rounds=1)
     assert rates.keys() == dense.products("float32").keys()
     assert min(rates.values()) > 0
+
+
+def test_both_evaluations_agree(tmp_path):
+    evaluation.make_store(tmp_path, n_clips=40, n_classes=4)
+    found, expected = evaluation.ours(tmp_path), evaluation.reference(tmp_path, [1, 3])
+    for label, values in expected["classes"].items():
+        assert found["classes"][label] == pytest.approx(values, abs=1e-9)
+    assert found["seconds"] > 0 and expected["peak_mib"] > 1

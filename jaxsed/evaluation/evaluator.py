@@ -7,28 +7,18 @@ from typing import Any
 import numpy as np
 
 from jaxsed.errors import InputError
-from jaxsed.evaluation import pauroc, psds, tagging
-from jaxsed.evaluation.postprocess import (
-    PAPER_MEDIAN_SECONDS,
-    median_filter,
-    median_width_frames,
-)
-from jaxsed.evaluation.result import Result, examples
+from jaxsed.evaluation import psds, tagging
+from jaxsed.evaluation.class_measures import ClassMeasures, class_measures
+from jaxsed.evaluation.postprocess import PAPER_MEDIAN_SECONDS, median_width_frames
+from jaxsed.evaluation.result import MissingClips, Result, examples
 from jaxsed.evaluation.score_tables import ScoreTables
 from jaxsed.evaluation.scores import ScoreStore
-from jaxsed.evaluation.sed_library import ScoreFrames
-from jaxsed.evaluation.truth import Truth
+from jaxsed.evaluation.truth import ClassEvents, Truth
 from jaxsed.labels.events import Event
 from jaxsed.labels.vocab import Vocabulary
 
 FRAME_METRICS = ("psds1", "psds1_macro", "pauroc")
 CLIP_METRICS = ("map", "auc", "d_prime")
-
-# Classes are taken in chunks whose working memory stays below this: per clip, class and
-# frame 4 bytes of scores (8 from TSVs), the rest change points that the library keeps
-# (measured: 5 kB for 250 frames).
-_CHUNK_BYTES = 1 << 30
-_BYTES_A_FRAME = 20
 
 
 def evaluate(
@@ -40,6 +30,8 @@ def evaluate(
     median_seconds: float = PAPER_MEDIAN_SECONDS,
     *,
     keep_empty_clips: bool = False,
+    missing: MissingClips | None = None,
+    progress: bool = True,
 ) -> Result:
     """Evaluates frame scores against true events.
 
@@ -59,6 +51,8 @@ def evaluate(
         median_seconds: width of the median filter; 0 is off.
         keep_empty_clips: also score the clips without events, where every detection is
             a false alarm.
+        missing: what a partial copy of the data lacks; adds the column `missing`.
+        progress: show a progress bar on a terminal where it takes long.
 
     Returns:
         Summary (`metrics`, and the numbers of clips, classes and events), one row a
@@ -70,53 +64,53 @@ def evaluate(
     _check_metrics(metrics, FRAME_METRICS)
     width = median_width_frames(median_seconds, scores.frame_seconds)
     truth = Truth(scores, events, vocabulary_of_truth, durations, keep_empty_clips)
-    values: dict[str, dict[int, float]] = {"psds1": {}, "pauroc": {}}
-    curves: dict[str, psds.DetectionCurve] = {}
-    most_frames = max(len(scores.timestamps(row)) for row in truth.rows)
-    bytes_a_class = _BYTES_A_FRAME * most_frames * len(truth.rows)
-    size = max(1, _CHUNK_BYTES // bytes_a_class)
-    n_chunks = math.ceil(len(truth.classes) / size)
-    for chunk in np.array_split(truth.classes, n_chunks):
-        keys = [str(label) for label in chunk]
-        ground_truth = truth.ground_truth(chunk)
-        clips = _filtered(scores, truth, chunk, width)
-        if "psds1" in metrics or "psds1_macro" in metrics:
-            frames = ScoreFrames(clips, keys)
-            found = psds.detection_curves(frames, ground_truth, truth.durations)
-            curves |= found
-            values["psds1"] |= {int(k): psds.class_psds(c) for k, c in found.items()}
-        if "pauroc" in metrics:
-            covering = {
-                clip_id: pauroc.cover(*clip, truth.durations[clip_id])
-                for clip_id, clip in clips.items()
-            }
-            found = pauroc.class_pauroc(
-                ScoreFrames(covering, keys), ground_truth, truth.durations
-            )
-            values["pauroc"] |= {int(k): value for k, value in found.items()}
-    summary: dict[str, float] = {}
-    if "psds1" in metrics:
-        summary["psds1"] = psds.psds1(curves)
-    if "psds1_macro" in metrics:
-        summary["psds1_macro"] = psds.psds1_macro(curves)
-    if "pauroc" in metrics:
-        summary["pauroc"] = _mean(values["pauroc"].values())
-    summary |= {
+    measures = class_measures(
+        scores,
+        truth,
+        width,
+        curves="psds1" in metrics or "psds1_macro" in metrics,
+        pauroc="pauroc" in metrics,
+        progress=progress,
+    )
+    summary = _summary(measures, metrics) | {
         "clips": len(truth.rows),
         "classes": len(truth.classes),
-        "events": int(sum(truth.n_events.values())),
+        "events": sum(len(of_class.clip) for of_class in truth.events.values()),
     }
+    absent = {}
+    if missing is not None:
+        model_labels, labels = scores.vocabulary.common_with(vocabulary_of_truth)
+        absent = dict(zip(model_labels, np.array(missing.per_class)[labels]))
     per_class = [
-        {
-            "class": scores.vocabulary.names[label],
-            "mid": scores.vocabulary.mids[label] or "",
-            "events": truth.n_events[label],
-            "seconds": round(truth.seconds[label], 3),
-        }
-        | {name: found[label] for name, found in values.items() if found}
-        for label in truth.classes
+        _row(scores.vocabulary, label, truth.events[label])
+        | ({"missing": int(absent[label])} if absent else {})
+        | ({"psds1": psds.class_psds(of_class.curve)} if of_class.curve else {})
+        | ({} if of_class.pauroc is None else {"pauroc": of_class.pauroc})
+        for label, of_class in measures.items()
     ]
-    return Result(summary, per_class, truth.notes, truth.skipped)
+    notes = truth.notes + (missing.notes() if missing else [])
+    return Result(summary, per_class, notes, truth.skipped)
+
+
+def _summary(
+    measures: Mapping[int, ClassMeasures], metrics: Sequence[str]
+) -> dict[str, float]:
+    curves = {label: found.curve for label, found in measures.items()}
+    compute = {
+        "psds1": lambda: psds.psds1(curves),
+        "psds1_macro": lambda: psds.psds1_macro(curves),
+        "pauroc": lambda: _mean([found.pauroc for found in measures.values()]),
+    }
+    return {name: compute[name]() for name in FRAME_METRICS if name in metrics}
+
+
+def _row(vocabulary: Vocabulary, label: int, events: ClassEvents) -> dict[str, Any]:
+    return {
+        "class": vocabulary.names[label],
+        "mid": vocabulary.mids[label] or "",
+        "events": len(events.clip),
+        "seconds": round(float((events.offset - events.onset).sum()), 3),
+    }
 
 
 def evaluate_clips(
@@ -174,22 +168,6 @@ def evaluate_clips(
             f" ({examples(without)})"
         )
     return Result(summary, per_class, notes)
-
-
-def _filtered(
-    scores, truth: Truth, labels: Sequence[int], width: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Reads some classes of all clips and filters them: `{id: (borders, [t, c])}`."""
-    clips = {}
-    for positions, block in scores.blocks(truth.rows, labels):
-        if not np.isfinite(block).all():
-            broken = np.isfinite(block).all(axis=(1, 2)).argmin()
-            clip_id = scores.ids[truth.rows[positions[broken]]]
-            raise InputError(f"the scores of clip {clip_id!r} are not finite numbers")
-        for position, clip in zip(positions, median_filter(block, width), strict=True):
-            row = truth.rows[position]
-            clips[scores.ids[row]] = (scores.timestamps(row), clip)
-    return clips
 
 
 def _check_metrics(metrics: Sequence[str], known: Sequence[str]) -> None:

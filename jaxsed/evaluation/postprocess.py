@@ -1,5 +1,6 @@
 """Median filtering of frame scores along time, for many clips and classes at once."""
 
+import functools
 import math
 
 import numpy as np
@@ -54,61 +55,107 @@ def median_filter(scores: np.ndarray, width_frames: int) -> np.ndarray:
     n_frames, n_classes = scores.shape[-2:]
     if width_frames <= 1 or scores.size == 0:
         return scores
-    before = width_frames // 2
     # numpy compares float16 one by one, float32 many at a time.
     working = scores.astype(np.float32) if scores.dtype == np.float16 else scores
-    padded = np.pad(
-        working.reshape(-1, n_frames, n_classes),
-        ((0, 0), (before, width_frames - 1 - before), (0, 0)),
-        mode="symmetric",
+    working = working.reshape(-1, n_frames, n_classes)
+    reflected = working[:, reflected_frames(n_frames, width_frames)]
+    filtered = np.empty(reflected.shape, reflected.dtype)
+    sliding_upper_median(
+        reflected.ravel(), width_frames, filtered.reshape(-1), n_classes
     )
-    filtered = np.empty((len(padded), n_frames, n_classes), scores.dtype)
-    tile_frames = max(_TILE_VALUES // n_classes, 2 * width_frames)
-    tile_clips = max(1, _TILE_VALUES // (n_classes * min(n_frames, tile_frames)))
-    for clip in range(0, len(padded), tile_clips):
-        clips = slice(clip, clip + tile_clips)
-        for start in range(0, n_frames, tile_frames):
-            stop = min(start + tile_frames, n_frames)
-            window = padded[clips, start : stop + width_frames - 1]
-            filtered[clips, start:stop] = _sliding_upper_median(window, width_frames)
-    return filtered.reshape(scores.shape)
+    return filtered[:, :n_frames].astype(scores.dtype).reshape(scores.shape)
 
 
-# Values per tile: its sorted windows (about 2 x width arrays) stay in the cache, which
-# is worth a factor of ten (measured: 13 ns a value at width 12; scipy 130 ns).
+@functools.lru_cache(maxsize=64)
+def reflected_frames(n_frames: int, width_frames: int) -> np.ndarray:
+    """Returns which frames the windows of a clip run over, its ends being reflected.
+
+    Args:
+        n_frames: length of the clip.
+        width_frames: window length, at least 1.
+
+    Returns:
+        int64 `[n_frames + width_frames - 1]`; frame t has the window that starts at t.
+    """
+    before = width_frames // 2
+    after = width_frames - 1 - before
+    frames = np.pad(np.arange(n_frames), (before, after), mode="symmetric")
+    frames.flags.writeable = False
+    return frames
+
+
+# Values per tile: its sorted windows (about 2 x width arrays) stay in the cache, and
+# numpy's calls cost little beside what they do.
 _TILE_VALUES = 1 << 16
 
 
-def _sliding_upper_median(frames: np.ndarray, width: int) -> np.ndarray:
-    """Returns the upper median of every full window of `width` frames.
-
-    A window is sorted by merging two sorted windows of half its length, and these are
-    shared by all windows that contain them; a width that is no power of two is merged
-    from the powers in its binary form. Whole arrays are compared at a time.
+def sliding_upper_median(
+    values: np.ndarray, width: int, out: np.ndarray, step: int = 1
+) -> None:
+    """Writes the upper median of the window of every value, along a flat array.
 
     Args:
-        frames: `[b, t + width - 1, c]`.
-        width: window length in frames.
-
-    Returns:
-        `[b, t, c]`; row t belongs to the window that starts at t.
+        values: `[n]`, any type that can be compared, without NaN.
+        width: values a window.
+        out: `[n]`; place i gets the median of values i, i + step, i + 2 step, ...
+            Places whose window would not end within the array are left as they are.
+        step: distance of the values of a window.
     """
-    n_frames = frames.shape[1]
-    power, span = [frames], 1  # the sorted windows of `span` frames, by their start
+    reach = (width - 1) * step
+    tile = max(_TILE_VALUES, 2 * reach)
+    for start in range(0, len(values) - reach, tile):
+        window = values[start : start + tile + reach]
+        out[start : start + len(window) - reach] = _upper_medians(window, width, step)
+
+
+def _upper_medians(values: np.ndarray, width: int, step: int) -> np.ndarray:
+    """Returns the upper median of every window that ends within the array.
+
+    A window is sorted by merging two sorted windows of half its length, and these are
+    shared by all windows that contain them; a width that is no power of two is put
+    together from the powers in its binary form. Whole arrays are compared at a time.
+    """
+    power, span = [values], 1  # the sorted windows of `span` values, by their start
     ordered: list[np.ndarray] = []  # those made of the bits of `width` seen so far
     ordered_span = 0
     for bit in range(width.bit_length()):
         if bit:
-            starts = n_frames - 2 * span + 1
-            later = [ranked[:, span : span + starts] for ranked in power]
-            power = _merge([ranked[:, :starts] for ranked in power], later)
+            power = _merge(*_side_by_side(power, power, span * step))
             span *= 2
         if width >> bit & 1:
-            starts = n_frames - ordered_span - span + 1
-            later = [r[:, ordered_span : ordered_span + starts] for r in power]
-            ordered = _merge([ranked[:, :starts] for ranked in ordered], later)
+            parts = _side_by_side(ordered, power, ordered_span * step)
             ordered_span += span
-    return ordered[width // 2]
+            if ordered_span == width:
+                return _rank_of_both(*parts, width // 2)
+            ordered = _merge(*parts)
+    raise AssertionError("unreachable: a width is the sum of its bits")
+
+
+def _side_by_side(
+    first: list[np.ndarray], second: list[np.ndarray], distance: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Cuts sorted windows so that `second` starts `distance` values after `first`."""
+    second = [ranked[distance:] for ranked in second]
+    return [ranked[: len(second[0])] for ranked in first], second
+
+
+def _rank_of_both(
+    left: list[np.ndarray], right: list[np.ndarray], rank: int
+) -> np.ndarray:
+    """Returns the values of one rank (0 for the lowest) among two ascending lists.
+
+    However many of the `rank + 1` lowest values the left list is asked for, the highest
+    value taken is at least the one sought, and with the right number it is that one.
+    """
+    lowest = None
+    for n_left in range(len(left) + 1):
+        n_right = rank + 1 - n_left
+        if not 0 <= n_right <= len(right):
+            continue
+        taken = [part[n - 1] for part, n in ((left, n_left), (right, n_right)) if n]
+        highest = np.maximum(*taken) if len(taken) == 2 else taken[0]
+        lowest = highest if lowest is None else np.minimum(lowest, highest)
+    return lowest
 
 
 def _merge(left: list[np.ndarray], right: list[np.ndarray]) -> list[np.ndarray]:

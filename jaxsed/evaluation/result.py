@@ -6,9 +6,44 @@ import io
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class MissingClips(NamedTuple):
+    """What a partial copy of a data set lacks.
+
+    Attributes:
+        per_class: for every class of the data, how many listed clips with it are absent.
+        n_absent: listed clips that are absent.
+        n_listed: clips that the data set lists.
+    """
+
+    per_class: Sequence[int]
+    n_absent: int
+    n_listed: int
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> "MissingClips":
+        """Reads the manifest that `jaxsed prepare` writes.
+
+        Args:
+            manifest: with `classes` (a dict with `missing` for each class of the data's
+                vocabulary), `clips` and `clips_listed`.
+        """
+        listed = manifest["clips_listed"]
+        per_class = [of_class["missing"] for of_class in manifest["classes"]]
+        return cls(per_class, listed - manifest["clips"], listed)
+
+    def notes(self) -> list[str]:
+        """Returns a line that says so, or none where nothing is missing."""
+        if not self.n_absent:
+            return []
+        return [
+            f"{self.n_absent} of the {self.n_listed} clips that the data set lists are "
+            "absent from the data (column missing: those with each class)"
+        ]
 
 
 @dataclasses.dataclass(frozen=True)

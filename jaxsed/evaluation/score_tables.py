@@ -5,6 +5,7 @@ and end in seconds and the scores of the classes. Scores may be probabilities or
 """
 
 import csv
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels import vocab
 from jaxsed.labels.vocab import Vocabulary
 
+_CLIPS_KEPT = 256  # read from the temporary file before their memory is given back
+
 
 class ScoreTables:
     """The scores of a folder of TSVs, read once.
@@ -30,10 +33,12 @@ class ScoreTables:
         ids: clip ids (file names without `.tsv`), sorted.
         vocabulary: the columns of the first file; the others may order them differently.
         durations: None; the format does not hold them.
+        dtype: of the scores, float64.
         problems: one line for every file that was left out, saying why.
     """
 
     durations = None
+    dtype = np.dtype(np.float64)
 
     def __init__(self, path: str | os.PathLike):
         """Reads all files of a folder.
@@ -60,9 +65,8 @@ class ScoreTables:
             if not self.ids:
                 raise InputError(f"no usable score file: {self.problems[0]}")
             values.flush()
-            shape = (self._first_row[-1], len(names))
             # The map keeps the file alive; it is gone from the folder already.
-            self._scores = np.memmap(values, np.float64, mode="r", shape=shape)
+            self._map = mmap.mmap(values.fileno(), 0, access=mmap.ACCESS_READ)
         self.vocabulary = _vocabulary(self.path.name or "scores", names)
         self._row_of = {clip_id: row for row, clip_id in enumerate(self.ids)}
 
@@ -99,7 +103,7 @@ class ScoreTables:
 
     def blocks(
         self, rows: Sequence[int], columns: Sequence[int]
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ) -> Iterator[tuple[range, list[np.ndarray]]]:
         """Reads some classes, clip by clip.
 
         Args:
@@ -107,12 +111,17 @@ class ScoreTables:
             columns: classes.
 
         Yields:
-            `(positions [1], scores)`: a position in `rows`, and its scores as float64
-            `[1, t, len(columns)]`.
+            `(clips, scores)`: the place of one clip in `rows`, and one float64 `[1, t]`
+            for each of `columns`.
         """
-        for position, row in enumerate(rows):
-            clip = self._scores[self._first_row[row] : self._first_row[row + 1]]
-            yield np.array([position]), clip[None][:, :, np.asarray(columns, np.int64)]
+        scores = np.frombuffer(self._map, np.float64)
+        scores = scores.reshape(-1, len(self.vocabulary))
+        for place, row in enumerate(rows):
+            clip = scores[self._first_row[row] : self._first_row[row + 1]]
+            of_classes = np.ascontiguousarray(clip.T[np.asarray(columns, np.int64)])
+            yield range(place, place + 1), list(of_classes[:, None])
+            if place % _CLIPS_KEPT == 0 and hasattr(mmap, "MADV_DONTNEED"):
+                self._map.madvise(mmap.MADV_DONTNEED)  # it stays in the file
 
 
 def read_table(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -9,8 +9,7 @@ Two forms, with the same reading side (`ids`, `vocabulary`, `durations`, `timest
   of sed_scores_eval, which other toolkits write too.
 """
 
-import json
-import math
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxsed.errors import InputError
+from jaxsed.evaluation import score_files
 from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
 
-_FORMAT = "jaxsed-scores-1"
 _BLOCK_BYTES = 64 << 20  # what `blocks` holds of the logits at once
+_BLOCK_FRAMES = 1 << 17  # and of one class: enough for numpy's calls to cost little
 
 
 class ScoreStore:
@@ -39,9 +39,12 @@ class ScoreStore:
         durations: clip lengths in seconds, float64 `[clips]`, or None if not known.
         frame_seconds: distance of two frames.
         provenance: free-form facts, such as hashes of the model and of the data.
+        dtype: of the scores, float16.
         logits: float16 `[clips, t, c]`, read-only; rows not written yet are zero.
         written: bool `[clips]`, the rows that are there.
     """
+
+    dtype = np.dtype(np.float16)
 
     def __init__(self, path: str | os.PathLike):
         """Opens a store for reading.
@@ -85,18 +88,20 @@ class ScoreStore:
             InputError: the folder holds a store of something else; ids repeat.
         """
         path = Path(path)
-        description = _describe(
+        description = score_files.describe(
             ids, vocabulary, durations, n_frames, frame_seconds, provenance
         )
         if (path / "scores.json").exists():
-            _check_same(path, _load_description(path), description)
+            score_files.check_same(
+                path, score_files.load_description(path), description
+            )
         else:
             path.mkdir(parents=True, exist_ok=True)
             shape = (len(ids), n_frames, len(vocabulary))
-            _allocate(path / "logits.npy", np.float16, shape)
-            _allocate(path / "written.npy", np.uint8, shape[:1])
+            score_files.allocate(path / "logits.npy", np.float16, shape)
+            score_files.allocate(path / "written.npy", np.uint8, shape[:1])
             # Written last: a folder without it holds nothing worth keeping.
-            _write_json(path / "scores.json", description)
+            score_files.write_json(path / "scores.json", description)
         store = cls.__new__(cls)
         store.path = path
         store._read_description()
@@ -104,7 +109,7 @@ class ScoreStore:
         return store
 
     def _read_description(self) -> None:
-        description = _load_description(self.path)
+        description = score_files.load_description(self.path)
         try:
             self.ids = [str(clip_id) for clip_id in description["ids"]]
             self.vocabulary = Vocabulary.from_json(description["vocabulary"])
@@ -210,11 +215,17 @@ class ScoreStore:
     def timestamps(self, row: int) -> np.ndarray:
         """Returns the borders of a clip's frames in seconds, `[t + 1]`."""
         del row  # all clips of a store have the same frames
-        return np.round(np.arange(self.n_frames + 1) * self.frame_seconds, 6)
+        return self._timestamps
+
+    @functools.cached_property
+    def _timestamps(self) -> np.ndarray:
+        seconds = np.round(np.arange(self.n_frames + 1) * self.frame_seconds, 6)
+        seconds.flags.writeable = False
+        return seconds
 
     def blocks(
         self, rows: Sequence[int], columns: Sequence[int]
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ) -> Iterator[tuple[range, list[np.ndarray]]]:
         """Reads some classes of some clips, block by block, in bounded memory.
 
         Args:
@@ -222,96 +233,20 @@ class ScoreStore:
             columns: classes.
 
         Yields:
-            `(positions, logits)`: positions in `rows`, and their logits as float32
-            `[block, t, len(columns)]`.
+            `(clips, logits)`: places in `rows`, and one float16 `[clips, t]` for each
+            of `columns`.
         """
-        rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
-        bytes_a_clip = 4 * self.n_frames * max(len(columns), 1)
-        size = max(1, _BLOCK_BYTES // bytes_a_clip)
-        low, high = (columns.min(), columns.max() + 1) if columns.size else (0, 0)
+        low, high = min(columns), max(columns) + 1
+        bytes_a_clip = 2 * self.n_frames * (high - low)
+        size = min(_BLOCK_BYTES // bytes_a_clip, _BLOCK_FRAMES // self.n_frames)
+        size = max(1, size)
         for start in range(0, len(rows), size):
-            positions = np.arange(start, min(start + size, len(rows)))
-            block = self._logits[rows[positions], :, low:high]
-            yield positions, block[:, :, columns - low].astype(np.float32)
-
-
-def _describe(ids, vocabulary, durations, n_frames, frame_seconds, provenance) -> dict:
-    ids = [str(clip_id) for clip_id in ids]
-    if not ids or n_frames < 1:
-        raise InputError(
-            f"a score store needs at least one clip and one frame, got {len(ids)} clips "
-            f"of {n_frames} frames"
-        )
-    if len(set(ids)) != len(ids):
-        twice = next(clip_id for clip_id in ids if ids.count(clip_id) > 1)
-        raise InputError(f"clip id {twice!r} occurs twice; ids must be unique")
-    if not (math.isfinite(frame_seconds) and frame_seconds > 0):
-        raise InputError(
-            f"frame_seconds is {frame_seconds}, expected a positive number"
-        )
-    if durations is not None:
-        durations = [float(seconds) for seconds in durations]
-        if len(durations) != len(ids):
-            raise InputError(f"{len(durations)} durations for {len(ids)} clips")
-    return {
-        "format": _FORMAT,
-        "ids": ids,
-        "vocabulary": vocabulary.to_json(),
-        "durations": durations,
-        "n_frames": int(n_frames),
-        "frame_seconds": float(frame_seconds),
-        "provenance": json.loads(json.dumps(provenance or {})),
-    }
-
-
-def _allocate(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
-    """Makes an array of zeros and takes its room on the disk.
-
-    Without that a disk that fills up later would kill the process (SIGBUS), because
-    writing to a memory map cannot fail in any other way.
-    """
-    try:
-        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape).flush()
-        if hasattr(os, "posix_fallocate"):
-            with open(path, "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    except OSError as error:
-        size = np.prod(shape, dtype=float) * np.dtype(dtype).itemsize / 1e9
-        raise InputError(
-            f"{path}: cannot make a file of {size:.2f} GB ({error}); choose a folder "
-            "with more room"
-        ) from error
-
-
-def _load_description(path: Path) -> dict:
-    file = path / "scores.json"
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no scores.json in it; expected a folder of scores written by "
-            "jaxsed, or a folder of sed_scores_eval TSVs"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({error})") from error
-    if not isinstance(description, dict) or description.get("format") != _FORMAT:
-        raise InputError(f'{file}: expected "format": "{_FORMAT}"; write it again')
-    return description
-
-
-def _check_same(path: Path, found: dict, wanted: dict) -> None:
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            raise InputError(
-                f"{path}: holds scores of something else ({key} differs); give another "
-                "folder, or delete this one to start afresh"
-            )
-
-
-def _write_json(path: Path, value: dict) -> None:
-    beside = path.with_name(path.name + ".partial")
-    with open(beside, "w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+            clips = range(start, min(start + size, len(rows)))
+            # A map of its own: what has been read of it does not stay in the memory of
+            # this process, as it would of a map that is kept.
+            logits = np.asarray(np.load(self.path / "logits.npy", mmap_mode="r"))
+            block = np.empty((high - low, len(clips), self.n_frames), np.float16)
+            for place, clip in enumerate(clips):
+                # Gathered first: turning what is close together is twice as fast.
+                block[:, place] = logits[rows[clip], :, low:high].copy().T
+            yield clips, [block[column - low] for column in columns]

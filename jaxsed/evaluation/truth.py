@@ -2,14 +2,30 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from jaxsed.errors import InputError
 from jaxsed.evaluation.result import examples
 from jaxsed.evaluation.score_tables import ScoreTables
 from jaxsed.evaluation.scores import ScoreStore
-from jaxsed.evaluation.sed_library import GroundTruth
 from jaxsed.labels.events import Event, merge_overlapping
 from jaxsed.labels.vocab import Vocabulary
+
+
+class ClassEvents(NamedTuple):
+    """The true events of a class, by clip and onset; no two of them touch.
+
+    Attributes:
+        clip: int64 `[e]`, places in `Truth.rows`, ascending.
+        onset: float64 `[e]`, seconds.
+        offset: float64 `[e]`, seconds.
+    """
+
+    clip: np.ndarray
+    onset: np.ndarray
+    offset: np.ndarray
 
 
 class Truth:
@@ -19,10 +35,9 @@ class Truth:
 
     Attributes:
         rows: rows of the scores that take part, in the order of their sorted ids.
-        durations: `{clip id: seconds}` of these clips.
+        durations: seconds of these clips, in the same order.
         classes: scored classes, ascending: those with at least one event.
-        n_events: `{class: number of events}` after merging.
-        seconds: `{class: seconds of its events}`.
+        events: `{class: its events}`, merged.
         notes: one line for everything left out.
         skipped: how many things were left out because something was wrong.
     """
@@ -73,24 +88,24 @@ class Truth:
         self.rows = [scores.row(i) for i in sorted(kept.keys() - set(missing))]
         self._ids = [scores.ids[row] for row in self.rows]
         self.durations = self._durations(scores, durations or {})
-        self._events = self._within_clips(kept)
-        self._count_classes(model)
+        self._collect_events(model, self._within_clips(kept))
 
-    def _durations(self, scores, given: Mapping[str, float]) -> dict[str, float]:
-        found, unknown = {}, []
+    def _durations(self, scores, given: Mapping[str, float]) -> list[float]:
+        found, unknown = [], []
         for clip_id, row in zip(self._ids, self.rows, strict=True):
             if clip_id in given:
-                found[clip_id] = float(given[clip_id])
+                seconds = float(given[clip_id])
             elif scores.durations is not None:
-                found[clip_id] = float(scores.durations[row])
+                seconds = float(scores.durations[row])
             else:
-                found[clip_id] = float(scores.timestamps(row)[-1])
+                seconds = float(scores.timestamps(row)[-1])
                 unknown.append(clip_id)
-            if not 0 < found[clip_id] < math.inf:
+            if not 0 < seconds < math.inf:
                 raise InputError(
-                    f"clip {clip_id!r} has duration {found[clip_id]} s, expected a "
-                    "positive number"
+                    f"clip {clip_id!r} has duration {seconds} s, expected a positive "
+                    "number"
                 )
+            found.append(seconds)
         self._skip(
             unknown, "clips have no duration; the length of their scores is used"
         )
@@ -98,11 +113,11 @@ class Truth:
 
     def _within_clips(self, kept) -> dict[str, list[Event]]:
         found, outside = {}, []
-        for clip_id in self._ids:
+        for clip_id, seconds in zip(self._ids, self.durations, strict=True):
             inside = [
                 event
                 for event in kept[clip_id]
-                if 0 <= event.onset < min(event.offset, self.durations[clip_id])
+                if 0 <= event.onset < min(event.offset, seconds)
             ]
             outside += [clip_id] * (len(kept[clip_id]) - len(inside))
             found[clip_id] = merge_overlapping(inside)
@@ -111,33 +126,29 @@ class Truth:
         )
         return found
 
-    def _count_classes(self, model: Vocabulary) -> None:
-        self.n_events: dict[int, int] = {}
-        self.seconds: dict[int, float] = {}
-        for clip_events in self._events.values():
-            for onset, offset, label in clip_events:
-                self.n_events[label] = self.n_events.get(label, 0) + 1
-                self.seconds[label] = self.seconds.get(label, 0.0) + offset - onset
-        self.classes = sorted(self.n_events)
+    def _collect_events(
+        self, model: Vocabulary, events: Mapping[str, Sequence[Event]]
+    ) -> None:
+        found: dict[int, list[tuple[int, float, float]]] = {}
+        for clip, clip_id in enumerate(self._ids):
+            for onset, offset, label in events[clip_id]:
+                found.setdefault(label, []).append((clip, onset, offset))
+        self.classes = sorted(found)
         if not self.classes:
             raise InputError(
                 "nothing to score: no clip with scores has a usable event of a class "
                 f"that the model knows (such as {model.names[0]!r})"
             )
-        silent = [n for c, n in enumerate(model.names) if c not in self.n_events]
+        silent = [name for c, name in enumerate(model.names) if c not in found]
         self._note(silent, "classes of the model have no true event and are not scored")
-
-    def ground_truth(self, labels: Sequence[int]) -> GroundTruth:
-        """Returns the events of some classes as sed_scores_eval wants them."""
-        wanted = {int(label) for label in labels}
-        return {
-            clip_id: [
-                (float(event.onset), float(event.offset), str(event.label))
-                for event in clip_events
-                if event.label in wanted
-            ]
-            for clip_id, clip_events in self._events.items()
-        }
+        self.events: dict[int, ClassEvents] = {}
+        for label in self.classes:
+            clips, onsets, offsets = zip(*found[label], strict=True)
+            self.events[label] = ClassEvents(
+                np.array(clips, np.int64),
+                np.array(onsets, np.float64),
+                np.array(offsets, np.float64),
+            )
 
     def _note(self, what: Sequence[str], text: str) -> None:
         if what:

@@ -1,4 +1,7 @@
-"""Random scores and events, and the library called directly on them as an oracle."""
+"""Random scores and events, and sed_scores_eval called on them as an oracle."""
+
+import functools
+import math
 
 import numpy as np
 
@@ -36,11 +39,42 @@ def random_logits(rng, events, n_classes: int, n_frames: int = 250) -> np.ndarra
     return logits
 
 
-def by_library(logits, events, durations, width=12, classes=None):
-    """What a user of sed_scores_eval computes: everything in memory, float64."""
+class MemoryScores:
+    """Scores in memory with the reading side of a store; clips may differ.
+
+    Args:
+        clips: `{clip id: (frame borders in seconds [t + 1], scores [t, c])}`.
+    """
+
+    dtype = np.dtype(np.float64)
+    durations = None
+
+    def __init__(self, clips):
+        self.ids = list(clips)
+        self._clips = list(clips.values())
+        self.vocabulary = vocabulary(self._clips[0][1].shape[1])
+        self.frame_seconds = float(np.diff(self._clips[0][0]).mean())
+
+    def row(self, clip_id):
+        return self.ids.index(clip_id) if clip_id in self.ids else None
+
+    def timestamps(self, row):
+        return self._clips[row][0]
+
+    def blocks(self, rows, columns):
+        for place, row in enumerate(rows):
+            scores = self._clips[row][1]
+            yield (
+                range(place, place + 1),
+                [scores[None, :, column].astype(float) for column in columns],
+            )
+
+
+@functools.cache
+def writable_frame():
+    """A DataFrame whose `to_numpy` copies: sed_scores_eval 0.0.4 writes into what it
+    is given, and pandas 3 hands out read-only arrays."""
     import pandas as pd
-    import sed_scores_eval
-    from scipy import ndimage
 
     class Frame(pd.DataFrame):
         @property
@@ -50,20 +84,49 @@ def by_library(logits, events, durations, width=12, classes=None):
         def to_numpy(self, *args, **kwargs):
             return np.array(super().to_numpy(*args, **kwargs))
 
-    classes = list(range(logits.shape[2])) if classes is None else classes
+    return Frame
+
+
+def by_library(clips, events, durations, width=12, classes=None):
+    """What a user of sed_scores_eval computes: everything in memory, float64.
+
+    The library wants every class to have an event, and gives segments without a frame
+    the score 0, which is the lowest only of probabilities: clips are filled up to their
+    last segment with frames that are never active.
+
+    Args:
+        clips: as of `MemoryScores`.
+        events: of each of these clips.
+        durations: of each of these clips.
+        width: of the median filter, in frames.
+        classes: those to evaluate.
+    """
+    import sed_scores_eval
+    from scipy import ndimage
+
+    n_classes = next(iter(clips.values()))[1].shape[1]
+    classes = list(range(n_classes)) if classes is None else classes
     columns = ["onset", "offset", *(f"k{c}" for c in classes)]
-    truth, scores = {}, {}
-    for i, (clip_id, clip_events) in enumerate(events.items()):
+    truth, filtered, covering = {}, {}, {}
+    for clip_id, clip_events in events.items():
         kept = merge_overlapping(e for e in clip_events if e.label in classes)
-        if kept:
-            truth[clip_id] = [(e.onset, e.offset, f"k{e.label}") for e in kept]
-            filtered = ndimage.median_filter(logits[i], size=(width, 1))
-            times = np.arange(len(filtered) + 1) / 25
-            table = np.column_stack([times[:-1], times[1:], filtered[:, classes]])
-            scores[clip_id] = Frame(table.astype(float), columns=columns)
+        if not kept:
+            continue
+        truth[clip_id] = [(e.onset, e.offset, f"k{e.label}") for e in kept]
+        borders, scores = clips[clip_id]
+        scores = scores[:, classes].astype(float)
+        if width > 1:
+            scores = ndimage.median_filter(scores, size=(width, 1))
+        table = np.column_stack([borders[:-1], borders[1:], scores])
+        filtered[clip_id] = writable_frame()(table, columns=columns)
+        end = math.ceil(durations[clip_id])
+        rest = [borders[-1], end, *[-np.inf] * len(classes)]
+        if borders[-1] <= end - 1:
+            table = np.vstack([table, rest])
+        covering[clip_id] = writable_frame()(table, columns=columns)
     durations = {clip_id: durations[clip_id] for clip_id in truth}
     psds, single, *_ = sed_scores_eval.intersection_based.psds(
-        scores,
+        filtered,
         truth,
         durations,
         dtc_threshold=0.7,
@@ -71,13 +134,22 @@ def by_library(logits, events, durations, width=12, classes=None):
         alpha_st=1,
         max_efpr=100,
     )
-    pauroc, _ = sed_scores_eval.segment_based.auroc(
-        scores, truth, durations, segment_length=1.0, max_fpr=0.1
-    )
+    with np.errstate(invalid="ignore"):
+        pauroc, _ = sed_scores_eval.segment_based.auroc(
+            covering, truth, durations, segment_length=1.0, max_fpr=0.1
+        )
+    of_classes = [pauroc[f"k{c}"] for c in classes]
     return {
         "psds1": psds,
         "psds1_macro": float(np.mean(list(single.values()))),
-        "pauroc": pauroc["mean"],
+        "pauroc": np.nanmean(of_classes) if np.isfinite(of_classes).any() else np.nan,
         "class_psds1": {int(k[1:]): v for k, v in single.items()},
         "class_pauroc": {int(k[1:]): v for k, v in pauroc.items() if k != "mean"},
     }
+
+
+def in_a_store(logits, events):
+    """Returns `[clips, t, c]` as a store holds them, with their borders, for the library."""
+    times = np.round(np.arange(logits.shape[1] + 1) * 0.04, 6)
+    half = np.asarray(logits, np.float16)
+    return {clip_id: (times, clip) for clip_id, clip in zip(events, half, strict=True)}

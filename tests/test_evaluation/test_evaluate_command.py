@@ -41,7 +41,7 @@ def folder(tmp_path):
         "".join(f"/m/{i}\tclass {i}\n" for i in range(4))
     )
     expected = cases.by_library(
-        logits.astype(float), events, dict.fromkeys(events, 10.0)
+        cases.in_a_store(logits, events), events, dict.fromkeys(events, 10.0)
     )
     return tmp_path, expected
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.evaluation import evaluator
+from jaxsed.evaluation import class_measures, evaluator
+from jaxsed.evaluation.result import MissingClips
 from jaxsed.evaluation.score_tables import ScoreTables, write_tables
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels.events import Event
@@ -38,9 +39,9 @@ def random_case(seed, tmp_path, n_clips=20, n_classes=5):
 def test_equals_the_library(seed, tmp_path, monkeypatch):
     store, logits, events, durations, vocabulary = random_case(seed, tmp_path)
     # Small chunks, so that classes are put together from several.
-    monkeypatch.setattr(evaluator, "_CHUNK_BYTES", 200_000)
+    monkeypatch.setattr(class_measures, "_CHUNKS_BYTES", 200_000)
     result = evaluator.evaluate(store, events, vocabulary, durations)
-    half = logits.astype(np.float16).astype(np.float64)
+    half = cases.in_a_store(logits, events)
     expected = cases.by_library(half, events, durations)
     assert 0.05 < expected["psds1_macro"] < 0.95
     assert expected["psds1"] > 0.001
@@ -51,7 +52,8 @@ def test_equals_the_library(seed, tmp_path, monkeypatch):
         assert row["psds1"] == pytest.approx(expected["class_psds1"][label], abs=1e-12)
         assert row["pauroc"] == pytest.approx(expected["class_pauroc"][label])
     # Storing float16 costs next to nothing against float64 in memory.
-    exact = cases.by_library(logits, events, durations)
+    exact = {clip: (half[clip][0], of_clip) for clip, of_clip in zip(half, logits)}
+    exact = cases.by_library(exact, events, durations)
     for name in SUMMARY:
         assert result.summary[name] == pytest.approx(exact[name], abs=2e-3)
 
@@ -70,7 +72,7 @@ def test_chosen_metrics_and_filter(tmp_path):
     result = evaluator.evaluate(
         store, events, vocabulary, durations, ["pauroc"], median_seconds=0.36
     )
-    half = logits.astype(np.float16).astype(np.float64)
+    half = cases.in_a_store(logits, events)
     expected = cases.by_library(half, events, durations, width=9)
     assert result.summary["pauroc"] == pytest.approx(expected["pauroc"], abs=1e-12)
     assert "psds1" not in result.summary
@@ -156,7 +158,7 @@ def test_classes_are_matched_by_mid_and_the_rest_is_reported(tmp_path):
     store = make_store(tmp_path / "s", logits, list(in_model), model)
     durations = dict.fromkeys(events, 10.0)
     result = evaluator.evaluate(store, events, truth, durations)
-    half = logits.astype(np.float16).astype(np.float64)
+    half = cases.in_a_store(logits, in_model)
     expected = cases.by_library(half, in_model, durations, classes=[0, 2])
     for name in SUMMARY:
         assert result.summary[name] == pytest.approx(expected[name], abs=1e-12)
@@ -217,6 +219,38 @@ def test_class_active_everywhere_has_no_pauroc_and_spoils_no_mean(tmp_path):
     )
     assert math.isnan(result.per_class[0]["pauroc"])
     assert result.summary["pauroc"] == 1.0
+
+
+def test_what_a_partial_copy_lacks_stands_beside_every_score(tmp_path):
+    truth = Vocabulary("truth", ("renamed", "unknown", "class 0"), ("/m/1", "", "/m/0"))
+    manifest = {
+        "clips": 7,
+        "clips_listed": 12,
+        "classes": [{"missing": 4}, {"missing": 2}, {"missing": 0}],
+    }
+    store = make_store(
+        tmp_path / "s", np.zeros((1, 250, 2)), ["a"], cases.vocabulary(2)
+    )
+    events = {"a": [Event(1, 2, 0), Event(1, 2, 2)]}
+    result = evaluator.evaluate(
+        store,
+        events,
+        truth,
+        {"a": 10.0},
+        ["pauroc"],
+        missing=MissingClips.from_manifest(manifest),
+    )
+    assert [row["missing"] for row in result.per_class] == [0, 4]
+    header = result.format_table().split("\n\n")[1].splitlines()[0]
+    assert header.split() == ["class", "events", "seconds", "missing", "pauroc"]
+    (note,) = result.notes
+    assert note.startswith("5 of the 12 clips that the data set lists are absent")
+    assert result.skipped == 0
+    manifest["clips"] = 12
+    complete = MissingClips.from_manifest(manifest)
+    result = evaluator.evaluate(store, events, truth, {"a": 10.0}, missing=complete)
+    assert result.notes == []
+    assert "missing" in result.per_class[0]
 
 
 def test_nothing_to_score_is_refused(tmp_path):

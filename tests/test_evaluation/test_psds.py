@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from jaxsed.evaluation import psds
+from jaxsed.evaluation import evaluator, psds
 from jaxsed.evaluation.psds import DetectionCurve
-from jaxsed.evaluation.sed_library import ScoreFrames
+from jaxsed.labels.events import Event
+from tests.test_evaluation import cases
 
 PERFECT = DetectionCurve(np.array([1.0]), np.array([0.0]))
 HALF = DetectionCurve(np.array([0.5]), np.array([0.0]))
@@ -28,6 +29,20 @@ def test_variance_penalty_is_taken_at_each_false_alarm_rate():
     assert psds.psds1({"0": HALF}) == pytest.approx(0.5)
 
 
+def class_psds(clips, events, seconds):
+    stored = cases.MemoryScores(clips)
+    result = evaluator.evaluate(
+        stored,
+        events,
+        stored.vocabulary,
+        dict.fromkeys(clips, seconds),
+        ["psds1"],
+        median_seconds=0,
+        keep_empty_clips=True,
+    )
+    return result.per_class[0]["psds1"]
+
+
 @pytest.mark.parametrize(
     ("stop", "expected"),
     [
@@ -41,10 +56,17 @@ def test_variance_penalty_is_taken_at_each_false_alarm_rate():
 def test_seventy_percent_of_the_detection_and_of_the_event(stop, expected):
     scores = np.zeros((250, 1))
     scores[25:stop] = 1.0
-    borders = np.arange(251) / 25
-    frames = ScoreFrames({"a": (borders, scores)}, ["0"])
-    curves = psds.detection_curves(frames, {"a": [(1.0, 2.0, "0")]}, {"a": 10.0})
-    assert psds.class_psds(curves["0"]) == expected
+    clips = {"a": (np.arange(251) / 25, scores)}
+    assert class_psds(clips, {"a": [Event(1.0, 2.0, 0)]}, 10.0) == expected
+
+
+def test_exactly_seventy_percent_is_enough():
+    # In floating point 0.7 * 0.4 is above 0.28, the length that the two share.
+    scores = np.zeros((250, 1))
+    scores[25:35] = 1.0  # 1.0 to 1.4 s
+    clips = {"a": (np.arange(251) / 25, scores)}
+    assert class_psds(clips, {"a": [Event(1.12, 1.4, 0)]}, 10.0) == 1.0
+    assert class_psds(clips, {"a": [Event(1.0, 1.4 / 0.7 - 0.428571, 0)]}, 10.0) == 1.0
 
 
 def test_false_alarms_cost_by_the_hour():
@@ -56,7 +78,18 @@ def test_false_alarms_cost_by_the_hour():
     hit[25:50] = 1.0
     clips = {f"{i:02d}": (borders, quiet - 1) for i in range(98)}
     clips |= {"98": (borders, loud), "99": (borders, hit)}
-    truth = {clip_id: [] for clip_id in clips} | {"99": [(1.0, 2.0, "0")]}
-    durations = dict.fromkeys(clips, 3.6)
-    curves = psds.detection_curves(ScoreFrames(clips, ["0"]), truth, durations)
-    assert psds.class_psds(curves["0"]) == pytest.approx(0.9)
+    events = {clip_id: [] for clip_id in clips} | {"99": [Event(1.0, 2.0, 0)]}
+    assert class_psds(clips, events, 3.6) == pytest.approx(0.9)
+
+
+def test_an_event_can_be_lost_again():
+    """With a lower threshold its detection grows into a false alarm."""
+    scores = np.zeros((250, 1))
+    scores[10:200] = 1.0
+    scores[25:50] = 2.0
+    clips = {"a": (np.arange(251) / 25, scores)}
+    # The hit comes first, without a false alarm: the curve stays at 1.
+    assert class_psds(clips, {"a": [Event(1.0, 2.0, 0)]}, 10.0) == 1.0
+    # Of two events one is found then, and both never at a time.
+    events = {"a": [Event(1.0, 2.0, 0), Event(0.4, 0.6, 0)]}
+    assert class_psds(clips, events, 10.0) == 0.5

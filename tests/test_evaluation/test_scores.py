@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.evaluation import scores
+from jaxsed.evaluation import score_files, scores
 from jaxsed.evaluation.scores import ScoreStore
 from tests.test_evaluation import cases
 
@@ -143,7 +143,7 @@ def test_a_full_disk_is_told_before_anything_is_computed(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scores.os, "posix_fallocate", full)
+    monkeypatch.setattr(score_files.os, "posix_fallocate", full)
     with pytest.raises(InputError, match=r"0\.00 GB .*No space left on device"):
         make(tmp_path / "s")
     with pytest.raises(InputError, match=r"no scores\.json"):
@@ -151,16 +151,14 @@ def test_a_full_disk_is_told_before_anything_is_computed(tmp_path, monkeypatch):
 
 
 def test_blocks_read_classes_piece_by_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr(scores, "_BLOCK_BYTES", 2 * 4 * 6 * 2)  # two clips
-    logits = logits_of(2)
+    monkeypatch.setattr(scores, "_BLOCK_BYTES", 2 * 2 * 6 * 3)  # two clips
+    logits = logits_of(2).astype(np.float16)
     store = make(tmp_path / "s")
     store.write([0, 1, 2], logits)
     rows, columns = [2, 0, 1], [3, 1]
-    blocks = list(store.blocks(rows, columns))
-    assert [len(block) for _, block in blocks] == [2, 1]
-    np.testing.assert_array_equal(np.concatenate([p for p, _ in blocks]), [0, 1, 2])
-    read = np.concatenate([block for _, block in blocks])
-    assert read.dtype == np.float32
-    np.testing.assert_array_equal(
-        read, logits.astype(np.float16)[rows][:, :, columns].astype(np.float32)
-    )
+    clips, blocks = zip(*store.blocks(rows, columns), strict=True)
+    assert clips == (range(2), range(2, 3))
+    for place, column in enumerate(columns):
+        read = np.concatenate([block[place] for block in blocks])
+        assert read.dtype == np.float16
+        np.testing.assert_array_equal(read, logits[rows][:, :, column])

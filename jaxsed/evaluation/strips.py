@@ -1,0 +1,171 @@
+"""Stored scores as strips of keys: class by class, filtered, in bounded memory.
+
+A *strip* is one class of many clips: their keys (`jaxsed.evaluation.keys`), one clip
+after the other, with frames without a score in between, before the first and after the
+last. What is counted over clips is then counted along one flat array.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxsed.errors import InputError
+from jaxsed.evaluation import keys
+from jaxsed.evaluation.postprocess import reflected_frames, sliding_upper_median
+from jaxsed.evaluation.score_tables import ScoreTables
+from jaxsed.evaluation.scores import ScoreStore
+
+
+class Layout:
+    """Where the clips of a strip lie.
+
+    Attributes:
+        starts: int64 `[b]`, position of each clip's first frame.
+        n_frames: int64 `[b]`.
+        gap: frames without a score after each clip, at least 1; one lies before all.
+        size: length of the strip.
+    """
+
+    def __init__(self, n_frames: Sequence[int] | np.ndarray, gap: int):
+        self.n_frames = np.asarray(n_frames, np.int64)
+        self.gap = gap
+        ends = 1 + np.cumsum(self.n_frames + gap)
+        self.starts = ends - self.n_frames - gap
+        self.size = int(ends[-1]) if len(ends) else 1
+
+    def places(self, clips: np.ndarray) -> np.ndarray:
+        """Returns the positions of some clips' frames and of the gaps after them."""
+        return ranges(self.starts[clips], self.n_frames[clips] + self.gap)
+
+    def gaps(self) -> np.ndarray:
+        """Returns the positions of all frames without a score."""
+        after = ranges(self.starts + self.n_frames, np.full(len(self.starts), self.gap))
+        return np.append(0, after)
+
+    def clip_of(self, positions: np.ndarray) -> np.ndarray:
+        """Returns the clip in which, or in the gap after which, each position lies."""
+        return np.searchsorted(self.starts, positions, side="right") - 1
+
+
+class Strip(NamedTuple):
+    """One class of some clips.
+
+    Attributes:
+        label: the class.
+        keys: unsigned `[layout.size]`.
+        n_keys: all keys are below it, and no score has the highest one.
+    """
+
+    label: int
+    keys: np.ndarray
+    n_keys: int
+
+
+class Block(NamedTuple):
+    """Some clips, of which the strips follow.
+
+    Attributes:
+        clips: which of the rows asked for.
+        layout: of all strips.
+        strips: one a class; the keys are the receiver's to change.
+    """
+
+    clips: range
+    layout: Layout
+    strips: Iterator[Strip]
+
+
+def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Returns the numbers from each start on, as many as asked for, in a row."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+
+
+def blocks(
+    scores: ScoreStore | ScoreTables,
+    rows: Sequence[int],
+    labels: Sequence[int],
+    width_frames: int,
+) -> Iterator[Block]:
+    """Reads some classes and runs the median filter over them.
+
+    Scores in float16 have the same keys everywhere and come in blocks of clips. Keys of
+    other scores are their ranks within a class, so that all clips come in one block.
+
+    Args:
+        scores: stored scores.
+        rows: clips.
+        labels: classes.
+        width_frames: width of the median filter; 0 is off.
+
+    Raises:
+        InputError: scores that are not finite numbers.
+    """
+    width = max(width_frames, 1)
+    if scores.dtype == np.float16:
+        yield from _blocks_of_float16(scores, rows, labels, width)
+    else:
+        yield _block_of_any(scores, rows, labels, width)
+
+
+def _blocks_of_float16(scores, rows, labels, width: int) -> Iterator[Block]:
+    for clips, of_classes in scores.blocks(rows, labels):
+        n_clips, n_frames = of_classes[0].shape
+        layout = Layout(np.full(n_clips, n_frames), _gap(width))
+        ids = [scores.ids[rows[clip]] for clip in clips]
+        strips = (
+            Strip(label, _keys_of_float16(of_class, ids, width), keys.N_FLOAT16_KEYS)
+            for label, of_class in zip(labels, of_classes, strict=True)
+        )
+        yield Block(clips, layout, _filtered(strips, layout, width))
+
+
+def _keys_of_float16(
+    of_class: np.ndarray, ids: Sequence[str], width: int
+) -> np.ndarray:
+    of_clips = keys.of_float16(of_class)
+    if not keys.all_finite(of_clips):
+        broken = np.isfinite(of_class).all(axis=1).argmin()
+        raise InputError(f"the scores of clip {ids[broken]!r} are not finite numbers")
+    values = np.empty((len(of_clips), of_clips.shape[1] + _gap(width)), np.uint16)
+    _reflect(of_clips, width, values)
+    return values.ravel()
+
+
+def _block_of_any(scores, rows, labels, width: int) -> Block:
+    layout = Layout([len(scores.timestamps(row)) - 1 for row in rows], _gap(width))
+    values = np.zeros((len(labels), layout.size - 1))
+    for clips, of_classes in scores.blocks(rows, labels):
+        for clip in clips:
+            start = layout.starts[clip] - 1
+            stop = start + layout.n_frames[clip] + layout.gap
+            of_clip = np.stack([of_class[clip - clips[0]] for of_class in of_classes])
+            _reflect(of_clip, width, values[:, start:stop])
+    strips = (
+        Strip(label, *keys.ranks(of_class))
+        for label, of_class in zip(labels, values, strict=True)
+    )
+    return Block(range(len(rows)), layout, _filtered(strips, layout, width))
+
+
+def _gap(width: int) -> int:
+    return max(width - 1, 1)
+
+
+def _reflect(clips: np.ndarray, width: int, out: np.ndarray) -> None:
+    """Copies `[k, t]` to `[k, t + gap]`, with what windows need beyond the ends."""
+    n_frames, before = clips.shape[1], width // 2
+    frames = reflected_frames(n_frames, width)
+    out[:, before : before + n_frames] = clips
+    out[:, :before] = clips[:, frames[:before]]
+    out[:, before + n_frames : len(frames)] = clips[:, frames[before + n_frames :]]
+
+
+def _filtered(strips, layout: Layout, width: int) -> Iterator[Strip]:
+    gaps = layout.gaps()
+    for strip in strips:
+        filtered = np.empty(layout.size, strip.keys.dtype)
+        sliding_upper_median(strip.keys, width, filtered[1:])
+        filtered[gaps] = keys.NO_SCORE
+        yield strip._replace(keys=filtered)
