@@ -131,10 +131,13 @@ def write_shard(task: ShardTask) -> Written:
         os.replace(beside, task.path)
         text = json.dumps(journal, ensure_ascii=False)
         write_shared(task.journal_path, text.encode("utf-8"))
-    except (OSError, RuntimeError) as error:
-        # Left-overs are removed by who has published: all shards, this one too.
-        if not (isinstance(error, FileNotFoundError) and is_finished(task)):
-            raise InputError(f"{task.path} cannot be written ({error})") from error
+    except (OSError, RuntimeError, InputError) as error:
+        # Another run may have written it too, published, and removed what is left over.
+        if is_finished(task):
+            return Written(task.path, True)
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{task.path} cannot be written ({error})") from error
     finally:
         beside.unlink(missing_ok=True)
     return Written(task.path, _fingerprint(task) == fingerprint)
