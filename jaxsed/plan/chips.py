@@ -45,6 +45,11 @@ class Chip:
     slices: tuple[str, ...]
     megacore: bool
 
+    def least_seconds(self, flops: float, accessed_bytes: float) -> float:
+        """Returns how long so many operations and bytes take at least."""
+        by_memory = accessed_bytes / self.hbm_bytes_per_second
+        return max(flops / self.peak_flops, by_memory)
+
 
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _DEEP = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8")
@@ -89,6 +94,15 @@ class Topology:
         """
         cubes = len(self.shape) == 3 and all(size % 4 == 0 for size in self.shape)
         return sum(2 if cubes or size == 16 else 1 for size in self.shape if size > 1)
+
+    @property
+    def host_shape(self) -> tuple[int, int, int]:
+        """Devices of one host along three axes: 2 x 2, or up to 8 that are all there are.
+
+        As Google's pages of the chips list them for training on several hosts.
+        """
+        shape = self.shape + (1,) * (3 - len(self.shape))
+        return shape if self.n_devices <= 8 and shape[2] == 1 else (2, 2, 1)
 
     def environment(self) -> dict[str, str]:
         """Returns what a process that compiles for it needs in its environment."""

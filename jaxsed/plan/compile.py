@@ -78,10 +78,11 @@ def devices(topology: Topology) -> list[jax.Device]:
         return jax.devices("cpu")[: topology.n_devices]
     from jax.experimental import topologies
 
-    # Two cores of a chip as one device, where there are two.
-    cores = {"chip_config_name": "megacore"} if topology.chip.megacore else {}
+    options: dict[str, Any] = {"chips_per_host_bounds": topology.host_shape}
+    if topology.chip.megacore:  # two cores of a chip as one device
+        options["chip_config_name"] = "megacore"
     try:
-        described = topologies.get_topology_desc(topology.name, "tpu", **cores)
+        described = topologies.get_topology_desc(topology.name, "tpu", **options)
     except (RuntimeError, ValueError) as error:  # jax's are RuntimeErrors
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -132,8 +133,9 @@ def _cost(compiled: Any) -> Mapping[str, float]:
     return cost[0] if isinstance(cost, list) else cost
 
 
-_USED = re.compile(r"Used ([\d.]+)([KMG]?) of [\d.]+[KMG]? hbm")
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+# The compiler has two ways to say it: of the whole program, or of temporaries alone.
+_USED = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMGT]?)")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def _used_bytes(message: str) -> int | None:

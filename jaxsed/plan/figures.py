@@ -3,7 +3,8 @@
 Time is the TPU compiler's estimate: the cycles that it expects of every instruction that
 runs, added up as if they ran one after the other, at the chip's clock. Of collectives it
 expects nothing, so those for which the program waits are added: what a device sends at
-least, at the speed of its links.
+least, at the speed of its links. Nor of kernels that are no code of its own: these count
+as the operations and bytes that their authors declare, at the chip's peak and bandwidth.
 """
 
 import dataclasses
@@ -22,8 +23,6 @@ from jaxsed.training import sharding
 
 PART_DEPTH = 4  # names of a scope that a plan keeps: model/encoder/block/attn
 LITTLE = 0.01  # share of a step that is not worth a doubt
-# Custom calls that compute nothing.
-FREE_CALLS = ("ConcatBitcast", "AllocateBuffer")
 
 
 def plan(
@@ -75,7 +74,9 @@ def plan(
     if topology.chip is None:
         return figures
     figures["time"] = time(module, figures["work"], traffic, topology)
-    rows = scopes.breakdown(module, topology.chip.clock_hz, PART_DEPTH)
+    rows = scopes.breakdown(
+        module, topology.chip.clock_hz, PART_DEPTH, chip=topology.chip
+    )
     figures["parts"] = [dataclasses.asdict(row) for row in rows]
     figures["doubts"] = doubts(module, figures["time"])
     return figures | _run(figures, step.clip_bytes(arguments[1]))
@@ -96,38 +97,47 @@ def time(
         topology: the devices.
 
     Returns:
-        `computing` by the compiler's estimate; `waiting` for collectives; `step`, the
-        sum. `arithmetic` and `streaming`, lower bounds: model FLOPs at the peak, bytes
+        `computing` by the compiler's estimate; `kernels`, which it has none of;
+        `waiting` for collectives; `step`, the sum. `arithmetic` and `streaming`, lower bounds: model FLOPs at the peak, bytes
         at the memory's bandwidth. `exchanging`, all collectives at the links' speed.
-        `mfu`: arithmetic / step; `mfu_computing`: arithmetic / computing.
+        `mfu`: arithmetic / step; `mfu_computing`: without the waiting.
     """
     chip = topology.chip
     link_bytes_per_second = max(topology.n_links, 1) * chip.link_bytes_per_second
     computing = hlo.cycles(module) / chip.clock_hz
+    kernels = sum(
+        k.times * chip.least_seconds(k.flops or 0, k.accessed_bytes)
+        for k in hlo.kernels(module)
+    )
     waiting = sum(t.waited_bytes for t in traffic.values()) / link_bytes_per_second
     arithmetic = work["model_flops"] / (topology.n_devices * chip.peak_flops)
     return {
-        "step": computing + waiting,
+        "step": computing + kernels + waiting,
         "computing": computing,
+        "kernels": kernels,
         "waiting": waiting,
         "arithmetic": arithmetic,
         "streaming": work["accessed_bytes"] / chip.hbm_bytes_per_second,
         "exchanging": sum(t.sent_bytes for t in traffic.values())
         / link_bytes_per_second,
-        "mfu": arithmetic / (computing + waiting),
-        "mfu_computing": arithmetic / computing,
+        "mfu": arithmetic / (computing + kernels + waiting),
+        "mfu_computing": arithmetic / (computing + kernels),
     }
 
 
 def doubts(module: hlo.Module, time: Mapping[str, float]) -> list[str]:
     """Returns what is in a program that its estimate does not know, a line each."""
     found = []
-    for target, times in sorted(hlo.custom_calls(module).items()):
-        if target not in FREE_CALLS:
-            found.append(
-                f"{times} custom calls {target} (kernels) have no estimate: they count "
-                "as nothing, so the step takes longer"
-            )
+    kernels = hlo.kernels(module)
+    if kernels:
+        names = ", ".join(sorted({kernel.target for kernel in kernels}))
+        undeclared = sum(kernel.times for kernel in kernels if kernel.flops is None)
+        bare = f"; {undeclared} declare none, and count their bytes" * (undeclared > 0)
+        found.append(
+            f"{sum(kernel.times for kernel in kernels)} kernels ({names}) count as what "
+            f"they declare at the chip's peak, {1e3 * time['kernels']:.1f} ms: at "
+            f"least{bare}"
+        )
     if loops := hlo.unknown_loops(module):
         found.append(f"{loops} loops of a length unknown to the compiler count once")
     if time["waiting"] > LITTLE * time["step"]:

@@ -210,14 +210,43 @@ def unknown_loops(module: Module) -> int:
     )
 
 
-def custom_calls(module: Module) -> dict[str, int]:
-    """Returns how often each custom call without an estimate runs, by its target."""
-    found: dict[str, int] = {}
-    for instruction, times in executed(module):
-        if instruction.opcode == "custom-call" and instruction.cycles is None:
-            target = _first(_TARGET, instruction.attributes) or "unnamed"
-            found[target] = found.get(target, 0) + times
-    return found
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """A custom call, of which the compiler knows only what its author says.
+
+    Attributes:
+        target: what it calls; `tpu_custom_call` for kernels written in Pallas.
+        op_name: where it comes from.
+        times: how often it runs.
+        flops: operations by its author's estimate; None without one.
+        accessed_bytes: read and written by that estimate; without one the size of
+            what it is given and gives back.
+    """
+
+    target: str
+    op_name: str
+    times: int
+    flops: int | None
+    accessed_bytes: int
 
 
+# They rename bytes or reserve them; they compute nothing.
+_FREE_CALLS = ("ConcatBitcast", "AllocateBuffer")
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
+_COST = re.compile(r'"cost_estimate\\?":\{([^}]*)\}')
+
+
+def kernels(module: Module) -> list[Kernel]:
+    """Returns the custom calls that run and have no cycles."""
+    found = []
+    for line, times in executed(module):
+        if line.opcode != "custom-call" or line.cycles is not None:
+            continue
+        target = _first(_TARGET, line.attributes) or "unnamed"
+        if target in _FREE_CALLS:
+            continue
+        cost = dict(re.findall(r"(\w+)\W+(\d+)", _first(_COST, line.attributes) or ""))
+        accessed = int(cost.get("bytes_accessed", line.operand_bytes + line.n_bytes))
+        flops = int(cost["flops"]) if "flops" in cost else None
+        found.append(Kernel(target, line.op_name, times, flops, accessed))
+    return found

@@ -105,7 +105,7 @@ def _time(plan: Plan) -> Iterator[Line]:
             f"memory, {_ms(time['exchanging'])} links"
         ),
     )
-    yield "  MFU", f"{time['mfu']:.0%}; of computing alone {time['mfu_computing']:.0%}"
+    yield "  MFU", f"{time['mfu']:.0%}; without waiting {time['mfu_computing']:.0%}"
     yield (
         "training",
         (
@@ -127,7 +127,7 @@ def _time(plan: Plan) -> Iterator[Line]:
 def _parts(plan: Plan) -> Iterator[Line]:
     name = "computing goes to"
     for part in plan["parts"][:N_PARTS]:
-        share = part["seconds"] / plan["time"]["computing"]
+        share = part["seconds"] / sum(part["seconds"] for part in plan["parts"])
         scope = part["scope"] or "(no name)"
         direction = "" if part["direction"] == "forward" else f", {part['direction']}"
         yield name, f"{share:4.0%}  {_ms(part['seconds']):>9}  {scope}{direction}"

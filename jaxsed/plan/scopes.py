@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 
 from jaxsed.plan import hlo
+from jaxsed.plan.chips import Chip
 
 DIRECTIONS = ("forward", "backward", "again")  # again: rematerialised for the backward
 
@@ -76,7 +77,11 @@ def _parts(op_name: str) -> Iterator[str]:
 
 
 def breakdown(
-    module: hlo.Module, clock_hz: float, depth: int = 2, merge_layers: bool = True
+    module: hlo.Module,
+    clock_hz: float,
+    depth: int = 2,
+    merge_layers: bool = True,
+    chip: Chip | None = None,
 ) -> list[Row]:
     """Returns the parts of a program, longest first; together they are all of it.
 
@@ -85,17 +90,25 @@ def breakdown(
         clock_hz: of the chip, `chips.CHIPS[...].clock_hz`.
         depth: how many names a scope is cut to; `encoder/block_3/attn` has three.
         merge_layers: whether numbers in names are left out: `block_3` is `block_*`.
+        chip: counts kernels (`hlo.kernels`) as what this one takes for them at least;
+            without one they count as nothing.
     """
+    parts = [
+        (line.op_name, count, line.cycles / clock_hz)
+        for line, count in hlo.executed(module)
+        if line.cycles is not None
+    ]
+    for kernel in hlo.kernels(module) if chip else ():
+        least = chip.least_seconds(kernel.flops or 0, kernel.accessed_bytes)
+        parts.append((kernel.op_name, kernel.times, least))
     seconds: dict = collections.Counter()
     times: dict = collections.Counter()
-    for instruction, count in hlo.executed(module):
-        if instruction.cycles is None:
-            continue
-        scope, direction = scope_of(instruction.op_name)
+    for op_name, count, one in parts:
+        scope, direction = scope_of(op_name)
         scope = "/".join(scope.split("/")[:depth])
         if merge_layers:
             scope = re.sub(r"(?<=_)\d+(?=/|$)", "*", scope)
-        seconds[scope, direction] += count * instruction.cycles / clock_hz
+        seconds[scope, direction] += count * one
         times[scope, direction] += count
     return [
         Row(scope, direction, part, times[scope, direction])

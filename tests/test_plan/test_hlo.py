@@ -35,8 +35,23 @@ def test_what_is_fused_is_shown_on_demand(program):
     assert "inner" in inside and "d" not in inside
 
 
-def test_what_has_no_estimate_is_named(program):
-    assert hlo.custom_calls(program) == {"tpu_custom_call": 1}
+def test_a_kernel_counts_what_its_author_declares(program):
+    (kernel,) = hlo.kernels(program)
+    assert (kernel.target, kernel.times) == ("tpu_custom_call", 1)
+    assert kernel.flops is None and kernel.accessed_bytes == 2 * 4 * 4
+    declared = '{"flops":"70","transcendentals":"9","bytes_accessed":"30"}'
+    call = 'custom-call(%p), custom_call_target="tpu_custom_call"'
+    config = f'backend_config={{"custom_call_config":{{"cost_estimate":{declared}}}}}'
+    text = module(
+        computation(
+            "main", instruction("kernel", "f32[4]", f"{call}, {config}"), entry=True
+        )
+    )
+    (kernel,) = hlo.kernels(hlo.parse(text))
+    assert (kernel.flops, kernel.accessed_bytes) == (70, 30)
+
+
+def test_loops_of_unknown_length_are_counted(program):
     assert hlo.unknown_loops(program) == 0
     endless = module(
         computation("body", instruction("step", "f32[4]", "negate(%p)", cycles=10)),

@@ -11,7 +11,7 @@ def test_a_row_has_every_column():
     row = plan_table.cells(PLAN)
     found = dict(zip(plan_table.COLUMNS[plan_table.N_KEYS :], row, strict=True))
     assert found["memory, GiB"] == "4.0 of 16" and found["step, ms"] == "100.0"
-    assert found["MFU"] == "40%" and found["of computing alone"] == "50%"
+    assert found["MFU"] == "40%" and found["without waiting"] == "50%"
     assert found["where computing goes"] == "encoder/attn (backward) 75%, no name 25%"
     memory = {**PLAN["memory"], "total_bytes": 20 * 2**30, "fits": False}
     refused = {name: PLAN[name] for name in PLAN if name not in ("time", "work")}

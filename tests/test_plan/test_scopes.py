@@ -1,6 +1,6 @@
 import pytest
 
-from jaxsed.plan import hlo, scopes
+from jaxsed.plan import chips, hlo, scopes
 from tests.test_plan.programs import BACKWARD, FORWARD, PROGRAM
 
 
@@ -31,6 +31,15 @@ def test_parts_add_up_to_the_whole():
     assert rows[0].seconds == max(row.seconds for row in rows)
     by_name = scopes.breakdown(program, 1000.0, depth=3, merge_layers=False)
     assert by_name[0].scope == "SoundEventModel/encoder/block_0"
+
+
+def test_kernels_are_parts_of_their_scopes():
+    program = hlo.parse(PROGRAM)
+    chip = chips.CHIPS["v5e"]
+    (least,) = (kernel.accessed_bytes / 819e9 for kernel in hlo.kernels(program))
+    rows = scopes.breakdown(program, clock_hz=1000.0, chip=chip)
+    without = sum(row.seconds for row in scopes.breakdown(program, clock_hz=1000.0))
+    assert sum(row.seconds for row in rows) == pytest.approx(without + least, rel=1e-15)
 
 
 def test_kinds_of_instructions_add_up_to_the_whole():
