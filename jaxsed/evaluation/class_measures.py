@@ -97,6 +97,7 @@ def class_measures(
                 found = [future.result() for future in futures]
             except BaseException:  # an interrupt too: let the threads end at once
                 stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return {label: of_class for part in found for label, of_class in part.items()}
 

@@ -179,7 +179,7 @@ def _add_found(
     """Adds at which thresholds events become found, or are lost again.
 
     Args:
-        event: int64 `[n]`.
+        event: int64 `[n]`; every event occurs.
         key: int64 `[n]`, where the event's covered length changes.
         covered: float64 `[n]`, by how many seconds.
         needed: float64 `[e]`, covered seconds with which an event is found.
@@ -189,11 +189,13 @@ def _add_found(
     place = event * n_keys + (n_keys - 1 - key)  # by event, from the top
     order = np.argsort(place, kind="stable")
     place, event, key = place[order], event[order], key[order]
-    total = np.cumsum(covered[order])
-    before = np.append(0.0, total)[np.searchsorted(event, np.arange(len(needed)))]
+    covered = covered[order]
+    first = np.searchsorted(event, np.arange(len(needed)))
+    # Each event starts from nothing: what the one before it ends with is taken off.
+    covered[first[1:]] -= np.add.reduceat(covered, first)[:-1]
     last = np.flatnonzero(np.append(place[1:] != place[:-1], True))
     event, key = event[last], key[last]
-    is_found = _reaches(total[last] - before[event], needed[event])
+    is_found = _reaches(np.cumsum(covered)[last], needed[event])
     was_found = np.append(False, is_found[:-1]) & np.append(
         False, event[1:] == event[:-1]
     )

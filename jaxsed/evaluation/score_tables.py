@@ -84,7 +84,8 @@ class ScoreTables:
             self.ids.append(file.name[: -len(".tsv")])
             self._timestamps.append(timestamps)
             self._first_row.append(self._first_row[-1] + len(scores))
-            values.write(np.ascontiguousarray(scores, np.float64).data)
+            # Class by class, as they are read again.
+            values.write(np.ascontiguousarray(scores.T, np.float64).data)
         return names
 
     def row(self, clip_id: str) -> int | None:
@@ -114,12 +115,13 @@ class ScoreTables:
             `(clips, scores)`: the place of one clip in `rows`, and one float64 `[1, t]`
             for each of `columns`.
         """
+        n_classes = len(self.vocabulary)
         scores = np.frombuffer(self._map, np.float64)
-        scores = scores.reshape(-1, len(self.vocabulary))
         for place, row in enumerate(rows):
-            clip = scores[self._first_row[row] : self._first_row[row + 1]]
-            of_classes = np.ascontiguousarray(clip.T[np.asarray(columns, np.int64)])
-            yield range(place, place + 1), list(of_classes[:, None])
+            first, stop = self._first_row[row : row + 2]
+            clip = scores[n_classes * first : n_classes * stop]
+            clip = clip.reshape(n_classes, stop - first)
+            yield range(place, place + 1), [clip[column, None] for column in columns]
             if place % _CLIPS_KEPT == 0 and hasattr(mmap, "MADV_DONTNEED"):
                 self._map.madvise(mmap.MADV_DONTNEED)  # it stays in the file
 
