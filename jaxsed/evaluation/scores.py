@@ -21,7 +21,7 @@ from jaxsed.evaluation import score_files
 from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
 
-_BLOCK_BYTES = 64 << 20  # what `blocks` holds of the logits at once
+_BLOCK_BYTES = 128 << 20  # of the file, which `blocks` maps at once
 _BLOCK_FRAMES = 1 << 17  # and of one class: enough for numpy's calls to cost little
 
 
@@ -237,16 +237,17 @@ class ScoreStore:
             of `columns`.
         """
         low, high = min(columns), max(columns) + 1
-        bytes_a_clip = 2 * self.n_frames * (high - low)
+        bytes_a_clip = self._logits[0].nbytes
         size = min(_BLOCK_BYTES // bytes_a_clip, _BLOCK_FRAMES // self.n_frames)
         size = max(1, size)
         for start in range(0, len(rows), size):
             clips = range(start, min(start + size, len(rows)))
-            # A map of its own: what has been read of it does not stay in the memory of
-            # this process, as it would of a map that is kept.
+            # A map for the block alone: of a map that is kept, all that was ever read
+            # would count as memory of this process.
             logits = np.asarray(np.load(self.path / "logits.npy", mmap_mode="r"))
             block = np.empty((high - low, len(clips), self.n_frames), np.float16)
             for place, clip in enumerate(clips):
                 # Gathered first: turning what is close together is twice as fast.
                 block[:, place] = logits[rows[clip], :, low:high].copy().T
+            del logits
             yield clips, [block[column - low] for column in columns]

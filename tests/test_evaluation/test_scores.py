@@ -151,7 +151,7 @@ def test_a_full_disk_is_told_before_anything_is_computed(tmp_path, monkeypatch):
 
 
 def test_blocks_read_classes_piece_by_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr(scores, "_BLOCK_BYTES", 2 * 2 * 6 * 3)  # two clips
+    monkeypatch.setattr(scores, "_BLOCK_BYTES", 2 * 2 * 6 * 4)  # two clips
     logits = logits_of(2).astype(np.float16)
     store = make(tmp_path / "s")
     store.write([0, 1, 2], logits)
