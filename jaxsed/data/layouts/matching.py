@@ -109,28 +109,27 @@ def match_audio(
       One a clip, or None.
     """
     names = _names_of(segments)
-    fitting: list = [None] * len(segments)  # (rank, source), in a list where several
-    several = set()
+    sounds: list[AudioSource | None] = [None] * len(segments)
+    ranks = bytearray(len(segments))
+    several: dict[int, list[tuple[int, AudioSource]]] = {}
     for stem, source in found:
         for has_y, name in enumerate((stem, stem[1:] if stem[:1] == "Y" else "")):
             if not name or name not in names:
                 continue
             row, is_video = divmod(names[name], 2)
-            candidate = (2 * is_video + has_y, source)
-            if fitting[row] is None:
-                fitting[row] = candidate
-            elif row in several:
-                fitting[row].append(candidate)
+            rank = 2 * is_video + has_y
+            if sounds[row] is None:
+                sounds[row], ranks[row] = source, rank
             else:
-                several.add(row)
-                fitting[row] = [fitting[row], candidate]
-    for row in sorted(several):
-        best = sorted(fitting[row], key=lambda fit: (fit[0], fit[1].path, fit[1].place))
-        listed = ", ".join(source.name for _, source in best[:4])
+                fitting = several.setdefault(row, [(ranks[row], sounds[row])])
+                fitting.append((rank, source))
+    for row, fitting in sorted(several.items()):
+        fitting.sort(key=lambda fit: (fit[0], fit[1].path, fit[1].place))
+        listed = ", ".join(source.name for _, source in fitting[:4])
         what = f"{listed}: the first is used"
         problems.append(Problem(segments[row], "duplicate_audio", what))
-        fitting[row] = best[0]
-    return [fit and fit[1] for fit in fitting]
+        sounds[row] = fitting[0][1]
+    return sounds
 
 
 def _names_of(segments: Sequence[str]) -> dict[str, int]:
