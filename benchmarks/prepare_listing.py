@@ -56,7 +56,7 @@ def pretend(task: shards.ShardTask) -> shards.Written:
     task.path.write_bytes(b"")
     fingerprint = shards._fingerprint(task)
     journal = {"fingerprint": fingerprint, "bytes": 0, "clips": entries, "problems": []}
-    task.journal_path.write_text(json.dumps(journal))
+    shards.journal_path(task.path).write_text(json.dumps(journal))
     return shards.Written(task.path, True)
 
 

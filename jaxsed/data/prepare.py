@@ -33,6 +33,7 @@ from jaxsed.data.shards import (
     ShardTask,
     Written,
     is_finished,
+    journal_path,
     write_shard,
     write_shared,
 )
@@ -96,7 +97,7 @@ def prepare(
     others = [k for k in range(len(tasks)) if not host.owns(k)]
     if _without_journal(tasks, others) or _unfinished(tasks, others):
         return None
-    manifest = publish(source, out, tasks)
+    manifest = publish(source, out, tasks.paths)
     _remove_stale(shards, tasks)
     return manifest
 
@@ -131,7 +132,7 @@ def _without_journal(tasks: _ShardTasks, which: Iterable[int]) -> list[int]:
     # Listed, not asked for one by one: network file systems remember for a while that
     # a file was not there, and forget it when the folder is read.
     there = set(os.listdir(tasks.paths[0].parent))
-    return [k for k in which if tasks.paths[k].with_suffix(".json").name not in there]
+    return [k for k in which if journal_path(tasks.paths[k]).name not in there]
 
 
 def _unfinished(tasks: _ShardTasks, which: Iterable[int]) -> list[int]:
@@ -240,7 +241,7 @@ def _start_worker() -> None:
 def _remove_stale(shards: Path, tasks: _ShardTasks) -> None:
     """Removes shards of an earlier run with another --shards, and left-overs."""
     keep = {path.name for path in tasks.paths} | {_SOURCE}
-    keep |= {path.with_suffix(".json").name for path in tasks.paths}
+    keep |= {journal_path(path).name for path in tasks.paths}
     for path in itertools.chain(shards.glob("*-of-*"), shards.glob("*.tmp")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -76,9 +76,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        default=os.cpu_count() or 1,
+        default=_cpus(),
         metavar="N",
-        help="processes (default: %(default)s)",
+        help="processes (default: as many as CPUs may be used, %(default)s)",
     )
     parser.add_argument(
         "--shards",
@@ -92,6 +92,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="this is host I (from 0) of N that run the same command (default: as srun "
         "says, else 0/1)",
     )
+
+
+def _cpus() -> int:
+    # A task of a cluster may use some of its host's only.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,28 +21,33 @@ from jaxsed.audio.resample import RESAMPLER
 from jaxsed.data import records
 from jaxsed.data.layouts.source import SourceSplit
 from jaxsed.data.problems import Problem, count_kinds, to_tsv
-from jaxsed.data.shards import ShardTask, read_journal
+from jaxsed.data.shards import read_journal
 from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
 
 
-def publish(source: SourceSplit, out: Path, tasks: Iterable[ShardTask]) -> dict:
+def publish(source: SourceSplit, out: Path, shards: Iterable[Path]) -> dict:
     """Writes index, problems and, last, the manifest; returns the manifest.
 
     Args:
       source: The split.
       out: The prepared folder.
-      tasks: All its shards, finished.
+      shards: All its shards, finished.
 
     Raises:
-      InputError: No clip can be used, or the folder cannot be written.
+      InputError: No clip can be used, a journal is gone, or the folder cannot be written.
     """
     stored = _StoredClips(len(source.vocabulary))
     problems = list(source.problems)
-    for task in tasks:
-        journal = read_journal(task)
-        stored.add_shard(task.path.name, journal)
-        problems += [Problem(*row) for row in journal["problems"]]
+    for shard in shards:
+        try:
+            journal = read_journal(shard)
+            stored.add_shard(shard.name, journal)
+            problems += [Problem(*row) for row in journal["problems"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"the journal of {shard} was changed meanwhile; run it again"
+            ) from error
     problems_tsv = to_tsv(problems).encode("utf-8")
     kinds = count_kinds(problems)
     del problems

@@ -46,11 +46,6 @@ class ShardTask(NamedTuple):
     vocabulary: Vocabulary
     clips: tuple[SourceClip, ...]
 
-    @property
-    def journal_path(self) -> Path:
-        """The JSON that says what is in the shard."""
-        return self.path.with_suffix(".json")
-
 
 class Written(NamedTuple):
     """A shard that was written.
@@ -76,10 +71,15 @@ def _fingerprint(task: ShardTask) -> str:
     return digest.hexdigest()
 
 
+def journal_path(shard: Path) -> Path:
+    """Returns where the JSON that says what is in a shard lies."""
+    return shard.with_suffix(".json")
+
+
 def is_finished(task: ShardTask) -> bool:
     """Returns whether a shard is there, whole, and made of what is there now."""
     try:
-        journal = read_journal(task)
+        journal = read_journal(task.path)
         if journal["bytes"] != task.path.stat().st_size:
             return False
         return journal["fingerprint"] == _fingerprint(task)
@@ -87,14 +87,14 @@ def is_finished(task: ShardTask) -> bool:
         return False
 
 
-def read_journal(task: ShardTask) -> dict:
+def read_journal(shard: Path) -> dict:
     """Returns the journal of a shard: `fingerprint, bytes, clips, problems`.
 
     Raises:
       OSError: There is none.
       ValueError: It is damaged.
     """
-    return json.loads(task.journal_path.read_text(encoding="utf-8"))
+    return json.loads(journal_path(shard).read_text(encoding="utf-8"))
 
 
 def write_shared(path: Path, content: bytes) -> None:
@@ -130,7 +130,7 @@ def write_shard(task: ShardTask) -> Written:
         }
         os.replace(beside, task.path)
         text = json.dumps(journal, ensure_ascii=False)
-        write_shared(task.journal_path, text.encode("utf-8"))
+        write_shared(journal_path(task.path), text.encode("utf-8"))
     except (OSError, RuntimeError, InputError) as error:
         # Another run may have written it too, published, and removed what is left over.
         if is_finished(task):

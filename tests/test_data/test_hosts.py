@@ -200,6 +200,18 @@ def test_left_overs_taken_away_by_another_publisher_are_no_error(
     assert contents(out) == undisturbed
 
 
+def test_a_journal_that_goes_before_it_is_read_is_told(source, tmp_path, monkeypatch):
+    publish = prepare_module.publish
+
+    def without_one(split, out, shards):
+        shards_module.journal_path(shards[2]).unlink()
+        return publish(split, out, shards)
+
+    monkeypatch.setattr(prepare_module, "publish", without_one)
+    with pytest.raises(InputError, match=r"00002-of-00007.* was changed meanwhile; run"):
+        prepare_train(source, tmp_path / "out")
+
+
 def test_claims_at_the_same_time(source, tmp_path, monkeypatch):
     """Another host claims the folder, and begins, between two looks at it."""
     out = tmp_path / "out"
