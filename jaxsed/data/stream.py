@@ -1,5 +1,8 @@
 """Prefetching and checkpointing of random-access batches, with grain."""
 
+import atexit
+import functools
+import gc
 import json
 import multiprocessing
 import os
@@ -14,6 +17,7 @@ from typing import Any
 
 import grain
 from absl import flags
+from grain.multiprocessing import SharedMemoryArray
 
 from jaxsed.data.speed import LoaderSpeed
 from jaxsed.errors import InputError
@@ -104,6 +108,7 @@ class BatchIterator(grain.DatasetIterator):
                 ),
                 worker_init_fn=_begin_worker,
             )
+            _settle_at_exit()
         return iter(ahead)
 
     def start_prefetch(self) -> None:
@@ -146,6 +151,24 @@ class BatchIterator(grain.DatasetIterator):
 def _end(ahead: list[grain.DatasetIterator]) -> None:
     while ahead:
         ahead.pop().close()
+
+
+def _settle() -> None:
+    """Waits until grain has given back the memory of batches that nobody holds.
+
+    It does so in a thread, which the end of the program would cut short; Python's
+    tracker of shared memory then gives it back, with a warning for every user to read.
+    """
+    gc.collect()  # batches hang in cycles of exceptions and of grain's statistics
+    thread_pool = getattr(SharedMemoryArray, "_del_thread_pool", None)
+    if thread_pool is not None:
+        # It has one thread: with this done, all that was asked before is.
+        thread_pool.apply_async(int).wait(timeout=5)
+
+
+@functools.cache
+def _settle_at_exit() -> None:
+    atexit.register(_settle)
 
 
 class _Timed:
