@@ -9,7 +9,12 @@ thus bounded whatever the number of clips.
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import (
+    FIRST_EXCEPTION,
+    CancelledError,
+    ThreadPoolExecutor,
+    wait,
+)
 from typing import NamedTuple
 
 import numpy as np
@@ -94,6 +99,8 @@ def class_measures(
                 for chunk in _chunks(scores, truth, n_threads)
             ]
             try:
+                for ended in wait(futures, return_when=FIRST_EXCEPTION).done:
+                    ended.result()  # raises what ended it
                 found = [future.result() for future in futures]
             except BaseException:  # an interrupt too: let the threads end at once
                 stopped.set()
