@@ -8,9 +8,9 @@ teachers hear, handed to one teacher after the other, and the sum stays on the d
 teachers are loaded and compiled once, and nothing but the mean is written, in shards of
 `shard_clips`. 15 teachers with BiGRUs are 12 GB; where the devices do not hold them
 (split them with `mesh.fsdp` first), `teachers_at_once` bounds how many are held. Then the
-shards are taken `SUMMED_SHARDS` at a time, each such block goes through all groups of
+shards are taken 8 at a time, each such block goes through all groups of
 teachers in turn, and its float32 sums lie on disk meanwhile: audio is decoded once a group,
-a teacher is loaded once a block, and the sums take at most 7.3 GB a process, however
+a teacher is loaded once a block, and the sums take at most 4.1 GB a process, however
 many clips there are. Either way logits are added in the order of the teachers' names, in
 float32, so that neither this choice nor a stop changes a bit.
 
@@ -56,6 +56,7 @@ from jaxsed.training import processes
 from jaxsed.training.logs import MetricsLog, is_done
 
 TRAIN_LOGITS, EVAL_LOGITS = "logits", "eval_logits"
+LOCK = "evaluation.lock"
 EVAL_SECONDS = CLIP_FRAMES * FRAME_SECONDS
 POLL_SECONDS = 2.0
 _COPIED_CLIPS = 256  # to the score store at once
@@ -251,7 +252,7 @@ def _finish(
             return
         time.sleep(POLL_SECONDS)
     try:
-        evaluating = lock(workdir, "evaluation.lock")
+        evaluating = lock(workdir, LOCK)
     except InputError:
         if wait:
             raise
@@ -260,6 +261,7 @@ def _finish(
     with evaluating:
         if not is_done(workdir / "metrics.jsonl"):
             _evaluate(config, workdir, eval_data)
+        (workdir / LOCK).unlink(missing_ok=True)
 
 
 def _evaluate(

@@ -15,7 +15,7 @@ from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 from jaxsed.evaluation import evaluator
-from jaxsed.evaluation.result import write_table
+from jaxsed.evaluation.result import MissingClips, write_summary, write_table
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels.events import (
     CLIP_FRAMES,
@@ -242,13 +242,16 @@ def frame_metrics(
 ) -> dict[str, float]:
     """Returns the frame-level ones among `metrics` of stored scores against `data`.
 
-    Leaves the table of all classes beside the scores, in `per_class.tsv`.
+    Leaves the table of all classes beside the scores, in `per_class.tsv`, and what was
+    left out in `summary.json`. Where the data are a partial copy, `missing_clips` is
+    one of the metrics: a score says how many clips it was computed without.
     """
     wanted = [name for name in metrics if name not in evaluator.CLIP_METRICS]
     if not wanted:
         return {}
     truth = {clip: data.events(row) for row, clip in enumerate(data.ids)}
     durations = dict(zip(data.ids, data.durations))
+    missing = MissingClips.from_manifest(data.manifest)
     result = evaluator.evaluate(
         store,
         truth,
@@ -256,6 +259,9 @@ def frame_metrics(
         durations,
         metrics=wanted,
         median_seconds=median_seconds,
+        missing=missing,
     )
     write_table(result, store.path / "per_class.tsv")
-    return {name: result.summary[name] for name in wanted}
+    write_summary(result, store.path / "summary.json")
+    found = {name: result.summary[name] for name in wanted}
+    return found | ({"missing_clips": missing.n_absent} if missing.n_absent else {})

@@ -2,7 +2,6 @@ import json
 import shutil
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -14,7 +13,7 @@ from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.data.teacher_shard import TeacherShard
 from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
-from jaxsed.stages import ensemble, strong, teachers
+from jaxsed.stages import ensemble, strong
 from jaxsed.training.logs import read_metrics
 from jaxsed.weights import files
 
@@ -231,10 +230,3 @@ def test_a_disk_that_is_too_small_is_refused_before_any_work(
 def test_parts_that_are_none_are_refused(config, tmp_path, part):
     with pytest.raises(InputError, match=f"part={part}: expected INDEX/COUNT"):
         ensemble.run({**config, "part": part}, tmp_path)
-
-
-def test_the_mesh_is_of_this_processs_own_devices():
-    assert dict(teachers.local_mesh(fsdp=2).shape) == {"data": 4, "fsdp": 2}
-    assert set(teachers.local_mesh().devices.flat) == set(jax.local_devices())
-    with pytest.raises(InputError, match=r"its own 8: .* mesh\.fsdp to divide 8"):
-        teachers.local_mesh(fsdp=3)
