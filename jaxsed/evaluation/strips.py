@@ -114,16 +114,17 @@ def _blocks_of_float16(scores, rows, labels, width: int) -> Iterator[Block]:
         n_clips, n_frames = of_classes[0].shape
         layout = Layout(np.full(n_clips, n_frames), _gap(width))
         ids = [scores.ids[rows[clip]] for clip in clips]
-        strips = (
+        reflected = (
             Strip(label, _keys_of_float16(of_class, ids, width), keys.N_FLOAT16_KEYS)
             for label, of_class in zip(labels, of_classes, strict=True)
         )
-        yield Block(clips, layout, _filtered(strips, layout, width))
+        yield Block(clips, layout, _filtered(reflected, layout, width))
 
 
 def _keys_of_float16(
     of_class: np.ndarray, ids: Sequence[str], width: int
 ) -> np.ndarray:
+    """Turns scores `[b, t]` into keys of reflected clips, one after the other."""
     of_clips = keys.of_float16(of_class)
     if not keys.all_finite(of_clips):
         broken = np.isfinite(of_class).all(axis=1).argmin()
@@ -142,11 +143,11 @@ def _block_of_any(scores, rows, labels, width: int) -> Block:
             stop = start + layout.n_frames[clip] + layout.gap
             of_clip = np.stack([of_class[clip - clips[0]] for of_class in of_classes])
             _reflect(of_clip, width, values[:, start:stop])
-    strips = (
+    reflected = (
         Strip(label, *keys.ranks(of_class))
         for label, of_class in zip(labels, values, strict=True)
     )
-    return Block(range(len(rows)), layout, _filtered(strips, layout, width))
+    return Block(range(len(rows)), layout, _filtered(reflected, layout, width))
 
 
 def _gap(width: int) -> int:
@@ -162,9 +163,12 @@ def _reflect(clips: np.ndarray, width: int, out: np.ndarray) -> None:
     out[:, before + n_frames : len(frames)] = clips[:, frames[before + n_frames :]]
 
 
-def _filtered(strips, layout: Layout, width: int) -> Iterator[Strip]:
+def _filtered(
+    reflected: Iterator[Strip], layout: Layout, width: int
+) -> Iterator[Strip]:
+    """Filters strips of reflected clips, which lack the frame before the first clip."""
     gaps = layout.gaps()
-    for strip in strips:
+    for strip in reflected:
         filtered = np.empty(layout.size, strip.keys.dtype)
         sliding_upper_median(strip.keys, width, filtered[1:])
         filtered[gaps] = keys.NO_SCORE
