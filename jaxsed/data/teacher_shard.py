@@ -182,8 +182,8 @@ class TeacherShard:
 
     def _as_stored(self, sums: np.ndarray) -> np.ndarray:
         if self._is_last:
-            means = sums / np.float32(len(self._store.names))
-            sums = np.clip(means, -_FLOAT16_MAX, _FLOAT16_MAX)
+            sums = sums / np.float32(len(self._store.names))
+            np.clip(sums, -_FLOAT16_MAX, _FLOAT16_MAX, out=sums)
         return np.ascontiguousarray(sums, self._dtype)
 
     def end(self) -> None:

@@ -6,13 +6,13 @@ class and frame by frame.
 What is computed in which order. A clip is decoded once for each sample rate that the
 teachers hear, handed to one teacher after the other, and the sum stays on the devices: all
 teachers are loaded and compiled once, and nothing but the mean is written, in shards of
-`shard_clips`. 15 teachers with BiGRUs are 12 GB; where the devices do not hold them
-(split them with `mesh.fsdp` first), `teachers_at_once` bounds how many are held. Then the
-shards are taken 8 at a time, each such block goes through all groups of
-teachers in turn, and its float32 sums lie on disk meanwhile: audio is decoded once a group,
-a teacher is loaded once a block, and the sums take at most 4.1 GB a process, however
-many clips there are. Either way logits are added in the order of the teachers' names, in
-float32, so that neither this choice nor a stop changes a bit.
+`shard_clips`. The paper's 15 teachers are 12 GB; where the devices do not hold them (split
+them with `mesh.fsdp` first), `teachers_at_once` bounds how many are held. Then shards are
+taken 8 at a time; each such block goes through all groups of teachers in turn, and its
+float32 sums lie on disk meanwhile. Audio is decoded once a group, a teacher is loaded once
+a block, and the sums take at most 4.1 GB a process, however many clips there are. Either
+way logits are added in the order of the teachers' names, in float32, so that neither this
+choice nor a stop changes a bit.
 
 Who computes it. Shards are numbered, training clips first, and process i of n takes every
 n-th from the i-th on, on its own devices. Processes never wait for each other while they

@@ -142,20 +142,20 @@ def test_room_on_the_disk_is_bounded(tmp_path, monkeypatch, at_once):
 
 def test_memory_is_a_few_batches(tmp_path):
     n_frames, batch = 5000, np.ones((8, 5000, C), np.float32)
-    ids = [str(row) for row in range(64)]
-    writer = open_writer(tmp_path, ids=ids, n_frames=n_frames, shard_clips=64)
+    ids = [str(row) for row in range(160)]
+    writer = open_writer(tmp_path, ids=ids, n_frames=n_frames, shard_clips=160)
     with writer.open_shard(0) as shard:
         for n_teachers in (1, 2, 3):
             shard.begin(n_teachers)
             tracemalloc.start()
-            for start in range(0, 64, 8):
+            for start in range(0, 160, 8):
                 before = shard.before(start, start + 8)
                 shard.write(batch if before is None else before + batch)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             shard.end()
-            assert peak < 4 * batch.nbytes
-    assert (TeacherLogits(tmp_path).get("63") == 1).all()
+            assert peak < 5.5 * batch.nbytes  # the sum of the shard: 20
+    assert (TeacherLogits(tmp_path).get("159") == 1).all()
 
 
 @pytest.mark.parametrize("damage", ["sum", "journal", "names", "mean"])
