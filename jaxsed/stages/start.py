@@ -91,10 +91,10 @@ def with_prior(params: Params, data: PreparedData) -> Params:
     learning that every class is rare; a long training does not notice, a short one is
     over by then (Lin et al. 2017, "Focal Loss", section 4.1, initialisation).
     """
-    active = data.active_seconds()
+    activity = data.activity()
     priors = {
-        "strong_head": active.sum(0) / np.sum(data.durations),
-        "weak_head": (active > 0).mean(0),
+        "strong_head": activity.class_seconds() / np.sum(data.durations),
+        "weak_head": activity.class_clips() / len(data),
     }
     heads = {}
     for name, prior in priors.items():

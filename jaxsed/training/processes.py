@@ -123,8 +123,7 @@ def abandon(message: str, status: int) -> NoReturn:
     coordination service misses its heartbeat, and then die with a report of that.
     """
     _ending.set()
-    _tell_stopped(f"process {jax.process_index()}: {message}")
-    time.sleep(2 * POLL_SECONDS)  # process 0 takes the service with it
+    _tell_stopped(f"process {_service().process_id}: {message}")
     _exit(status)
 
 
@@ -139,11 +138,15 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _client() -> Any:
+def _service() -> Any:
     # No public name as of jax 0.10; orbax takes it from here as well.
     from jax._src import distributed
 
-    return distributed.global_state.client
+    return distributed.global_state
+
+
+def _client() -> Any:
+    return _service().client
 
 
 def _tell_stopped(message: str) -> None:
@@ -172,5 +175,7 @@ def _stop_watching(watch: threading.Thread) -> None:
 def _exit(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
+    if _service().process_id == 0:  # the service goes with it: the others first
+        time.sleep(3 * POLL_SECONDS)
     # Not sys.exit: at exit JAX waits for the other processes.
     os._exit(status)

@@ -28,12 +28,12 @@ def loss_fn(params, batch, key):
     return jnp.mean(error**2), {"bias": jnp.mean(error)}
 
 
-def build(mesh, loss=loss_fn, lr=0.05):
+def build(mesh, loss=loss_fn, lr=0.05, **options):
     optimizer = optax.adam(lr)
     first = state.create({"w": jnp.zeros(4)}, optimizer)
     abstract = jax.eval_shape(lambda: first)
     shardings = sharding.state_sharding(mesh, abstract)
     train_step = step.make_train_step(
-        loss, optimizer, lambda count: lr, mesh, shardings
+        loss, optimizer, lambda count: lr, mesh, shardings, **options
     )
     return jax.device_put(first, shardings), abstract, shardings, train_step
