@@ -11,6 +11,7 @@ from benchmarks import (
     encoder_worker,
     encoders,
     evaluation,
+    loader,
     where_time_goes,
 )
 from benchmarks.side_by_side import Contender, race
@@ -81,3 +82,21 @@ def test_both_evaluations_agree(tmp_path):
     for label, values in expected["classes"].items():
         assert found["classes"][label] == pytest.approx(values, abs=1e-9)
     assert found["seconds"] > 0 and expected["peak_mib"] > 1
+
+
+def test_the_loader_is_timed_beside_a_plain_loop(monkeypatch, capsys):
+    monkeypatch.setattr(loader, "CLIP_SECONDS", 0.5)
+    flac = loader.FORMATS["flac, 16 kHz"]
+    monkeypatch.setattr(loader, "FORMATS", {"flac": flac})
+    small = "--clips 2 --batch 2 --batches 1 --rounds 1 --workers 0 --index-clips 300"
+    monkeypatch.setattr(sys, "argv", ["loader", *small.split()])
+    loader.main()
+    rates = capsys.readouterr().out.splitlines()[2].split("|")[2:-1]
+    assert len(rates) == 4 and all(float(rate) > 0 for rate in rates)
+
+
+def test_an_index_is_measured(tmp_path, capsys):
+    loader.write_folder(tmp_path / "data", [], 300, loader.vocab.load("audioset_527"))
+    loader.measure_index(tmp_path / "data")
+    words = capsys.readouterr().out
+    assert "300 clips, 0 MiB of index" in words and "balanced_epoch: first" in words

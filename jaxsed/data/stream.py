@@ -16,11 +16,14 @@ from multiprocessing import connection
 from typing import Any
 
 import grain
+import numpy as np
 from absl import flags
 from grain.multiprocessing import SharedMemoryArray
 
 from jaxsed.data.speed import LoaderSpeed
 from jaxsed.errors import InputError
+
+_SMALL_BYTES = 4096
 
 
 class BatchIterator(grain.DatasetIterator):
@@ -86,7 +89,12 @@ class BatchIterator(grain.DatasetIterator):
         batch = timed["batch"]
         self.speed.add(len(batch["index"]), timed["core_seconds"], waited)
         self._next_batch += 1
-        return batch
+        # Each shared array has an open file. Who keeps the rows of many batches shall
+        # not run out of them.
+        return {
+            name: np.array(array) if array.nbytes < _SMALL_BYTES else array
+            for name, array in batch.items()
+        }
 
     def _computed_ahead(self) -> grain.DatasetIterator:
         if not self._ahead:
