@@ -150,7 +150,8 @@ def check_compiler(topology: Topology) -> None:
     """
     if topology.chip is None or "TPU_LIBRARY_PATH" in os.environ:
         return
-    if importlib.util.find_spec("libtpu") is None:
+    spec = importlib.util.find_spec("libtpu")
+    if spec is None or spec.origin is None:  # a folder of that name is no package
         raise InputError(
             f"topology {topology.name} needs the TPU compiler, which is in the package "
             "libtpu: pip install libtpu (works without a TPU, on Linux), or take cpu:N"

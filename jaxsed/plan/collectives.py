@@ -44,12 +44,16 @@ def traffic(module: hlo.Module, n_devices: int) -> dict[str, Traffic]:
         n_devices: of the program; those of a collective that names none.
     """
     found: dict[str, Traffic] = {}
-    # Collectives inside of something else run beside its computing.
+    # Collectives inside of something else run beside its computing. Each is then in
+    # several fusions, from the one that starts it to the one that ends it.
     waiting = {id(line) for line, _ in hlo.executed(module)}
+    channels = set()
     for line, times in hlo.executed(module, inside=True):
         kind = line.opcode.removesuffix("-start")
-        if kind not in KINDS:
+        channel = _CHANNEL.search(line.attributes)
+        if kind not in KINDS or (channel and channel[1] in channels):
             continue
+        channels.add(channel and channel[1])
         group = _group_size(line.attributes) or n_devices
         payload = line.operand_bytes * (group if kind == "all-gather" else 1)
         sent = times * _sent(kind, payload, group)
@@ -76,6 +80,7 @@ def _sent(kind: str, payload: int, group: int) -> int:
     return 2 * share if kind == "all-reduce" else share
 
 
+_CHANNEL = re.compile(r"channel_id=(\d+)")
 _LISTED = re.compile(r"replica_groups=\{\{([\d,]+)\}")
 _COUNTED = re.compile(r"replica_groups=\[\d+,(\d+)\]<=")
 _OF_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}")

@@ -98,7 +98,8 @@ def time(
 
     Returns:
         `computing` by the compiler's estimate; `kernels`, which it has none of;
-        `waiting` for collectives; `step`, the sum. `arithmetic` and `streaming`, lower bounds: model FLOPs at the peak, bytes
+        `waiting` for collectives; `step`, the sum, or `exchanging` where that is more.
+        `arithmetic` and `streaming`, lower bounds: model FLOPs at the peak, bytes
         at the memory's bandwidth. `exchanging`, all collectives at the links' speed.
         `mfu`: arithmetic / step; `mfu_computing`: without the waiting.
     """
@@ -110,17 +111,18 @@ def time(
         for k in hlo.kernels(module)
     )
     waiting = sum(t.waited_bytes for t in traffic.values()) / link_bytes_per_second
+    exchanging = sum(t.sent_bytes for t in traffic.values()) / link_bytes_per_second
+    step_seconds = max(computing + kernels + waiting, exchanging)
     arithmetic = work["model_flops"] / (topology.n_devices * chip.peak_flops)
     return {
-        "step": computing + kernels + waiting,
+        "step": step_seconds,
         "computing": computing,
         "kernels": kernels,
         "waiting": waiting,
         "arithmetic": arithmetic,
         "streaming": work["accessed_bytes"] / chip.hbm_bytes_per_second,
-        "exchanging": sum(t.sent_bytes for t in traffic.values())
-        / link_bytes_per_second,
-        "mfu": arithmetic / (computing + kernels + waiting),
+        "exchanging": exchanging,
+        "mfu": arithmetic / step_seconds,
         "mfu_computing": arithmetic / (computing + kernels),
     }
 

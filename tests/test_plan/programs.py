@@ -16,7 +16,9 @@ def instruction(name, shape, call, cycles=None, op_name="", **config):
 
 
 def computation(name, *lines, entry=False):
-    """A computation of these lines."""
+    """A computation of these lines, of which the last is what it gives back."""
+    *before, last = lines
+    lines = (*before, last.replace("  %", "  ROOT %", 1))
     head = f"{'ENTRY ' if entry else ''}%{name} (p: f32[4]) -> f32[4] {{"
     return "\n".join([head, "  %p = f32[4]{0:T(128)} parameter(0)", *lines, "}", ""])
 

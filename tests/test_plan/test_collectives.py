@@ -42,6 +42,21 @@ def test_collectives_are_counted_wherever_they_are():
     }
 
 
+def test_a_collective_that_goes_through_several_fusions_is_one():
+    gather = "all-gather(%p), channel_id=7, replica_groups=[1,8]<=[8], dimensions={0}"
+    parts = [
+        computation(f"part.{i}", instruction(f"gather.{i}", "f32[32]{0}", gather))
+        for i in range(3)
+    ]
+    lines = [
+        instruction(f"f.{i}", "f32[32]{0}", f"fusion(%p), calls=%part.{i}")
+        for i in range(3)
+    ]
+    text = module(*parts, computation("main", *lines, entry=True))
+    found = collectives.traffic(hlo.parse(text), n_devices=8)
+    assert found == {"all-gather": collectives.Traffic(1, 128, 112, 0)}
+
+
 @pytest.mark.parametrize(
     "groups, size",
     [

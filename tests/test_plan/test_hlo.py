@@ -1,6 +1,6 @@
 import pytest
 
-from jaxsed.plan import hlo
+from jaxsed.plan import hlo, hlo_text
 from tests.test_plan.programs import PROGRAM, computation, instruction, module
 
 
@@ -77,7 +77,7 @@ def test_loops_of_unknown_length_are_counted(program):
     ],
 )
 def test_size_of_a_type(shape, size):
-    assert hlo.shape_bytes(shape) == size
+    assert hlo_text.shape_bytes(shape) == size
 
 
 def test_something_else_is_refused():
