@@ -4,12 +4,13 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jaxsed
+from jaxsed.data import atomic
+from jaxsed.errors import InputError
 from jaxsed.plan.chips import Topology
 from jaxsed.weights import zoo
 
@@ -92,11 +93,6 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _write(path: Path, plan: Mapping[str, Any]) -> None:
     """Keeps a plan; a cache that cannot be written is no reason to lose minutes."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
+    with contextlib.suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(plan), encoding="utf-8")
-        os.replace(beside, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+        atomic.write_atomically(path, json.dumps(plan).encode())

@@ -1,7 +1,8 @@
 """How often loops run whose length the compiler did not note, but which constants say.
 
-The TPU compiler notes no length for loops that it makes itself, such as products whose
-operand is still arriving from other devices ("windowed"). They count an integer up:
+The TPU compiler notes none, neither of `jax.lax.scan` nor of the loops that it makes
+itself (of products whose operand is still arriving from other devices, "windowed"). Both
+count an integer up:
 
     condition:  compare(state[k], limit), direction=LT
     body:       state[k] <- add(state[k], stride)

@@ -21,6 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from jaxsed.data import atomic
 from jaxsed.errors import InputError
 
 DOES_NOT_FIT = 3
@@ -65,9 +66,16 @@ def run(args: argparse.Namespace) -> int:
         return 1
     print(report.text(plan))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+        _save(args.json, plan)
     return DOES_NOT_FIT if plan["memory"]["fits"] is False else 0
+
+
+def _save(path: Path, plan: dict) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_atomically(path, (json.dumps(plan, indent=2) + "\n").encode())
+    except OSError as error:  # from making the folder
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _planned(args: argparse.Namespace, topology) -> dict | None:
