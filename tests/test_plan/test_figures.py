@@ -1,7 +1,9 @@
+import jax
 import pytest
 
-from jaxsed.plan import chips, collectives, figures, hlo
+from jaxsed.plan import chips, collectives, compile, figures, hlo, report
 from tests.test_plan.programs import PROGRAM, computation, instruction, module
+from tests.test_plan.test_step import tiny
 
 SLICE = chips.topology("v5e:4x4")
 KERNEL = (
@@ -66,3 +68,55 @@ def test_doubts_name_what_has_no_estimate():
         computation("main", instruction("in", "f32[4]", "infeed(%p)"), entry=True)
     )
     assert "1 transfers" in figures.doubts(hlo.parse(fed), nothing)[0]
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """A function that plans a tiny training for v5e:2x2, whatever the compiler does."""
+    config = tiny("strong", **{"data.clip_seconds": 0.4, "steps": 900})
+    monkeypatch.setattr(compile, "devices", lambda topology: jax.devices()[:4])
+
+    def plan(compile_for):
+        monkeypatch.setattr(compile, "compile_for", compile_for)
+        return figures.plan(config, chips.topology("v5e:2x2"), n_classes=5)
+
+    return plan
+
+
+def test_a_plan_is_for_the_whole_training(planned):
+    def compile_for(devices, function, *arguments):
+        assert len(devices) == 4 and callable(function)
+        sizes = dict.fromkeys(("argument_bytes", "output_bytes", "alias_bytes"), 2**30)
+        rest = {"temporary_bytes": 2**32, "code_bytes": 0, "seconds": 1.0}
+        work = {"flops": 1e6, "accessed_bytes": 8.19e8}
+        return compile.Compiled(text=PROGRAM, **sizes, **rest, **work)
+
+    plan = planned(compile_for)
+    assert plan["memory"]["total_bytes"] == 2**30 + 2**32 and plan["memory"]["fits"]
+    step = plan["time"]["step"]
+    assert step == pytest.approx(hlo.cycles(hlo.parse(PROGRAM)) / 1.5e9, rel=1e-3)
+    assert plan["time"]["streaming"] == pytest.approx(1e-3)
+    assert sum(part["seconds"] for part in plan["parts"]) == pytest.approx(step)
+    training, loader = plan["training"], plan["loader"]
+    assert training["clips_per_second"] == pytest.approx(8 / step)
+    assert training["hours"] == pytest.approx(900 * step / 3600)
+    assert training["device_hours"] == pytest.approx(4 * training["hours"])
+    assert loader["devices_per_host"] == 4 and plan["hosts"] == 1
+    # int16 audio at 16 kHz, two int32, and uint8 labels of 10 frames.
+    clip_bytes = 2 * 6400 + 8 + 10 * 5
+    per_second = loader["clips_per_second_per_host"] * clip_bytes
+    assert loader["bytes_per_second_per_host"] == pytest.approx(per_second)
+    full = {**plan, "classes": {"count": 5, "from": "data"}, "versions": {"jax": "1"}}
+    assert "fits" in report.text(full) and "900 steps" in report.text(full)
+
+
+def test_what_does_not_fit_has_no_time(planned):
+    def compile_for(devices, function, *arguments):
+        raise compile.OutOfMemory(20 * 2**30)
+
+    plan = planned(compile_for)
+    memory = {"device_bytes": 16 * 2**30, "total_bytes": 20 * 2**30, "fits": False}
+    assert plan["memory"] == memory
+    assert "time" not in plan and "work" not in plan
+    said = report.text({**plan, "classes": {"count": 5, "from": "data"}})
+    assert "20.00 GiB of 16.00 GiB: DOES NOT FIT" in said
