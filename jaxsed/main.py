@@ -72,8 +72,10 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         print(f"jaxsed: unknown arguments {argv[1:]}", file=sys.stderr)
         return 2
-    for chatty in ("absl", "jax"):  # "unable to initialize backend tpu", on a laptop
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # "unable to initialize backend tpu", on a laptop; and orbax's tracebacks of errors
+    # that it raises as well, which end as one line below.
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     from jaxsed.training import preemption, processes
 
     several = False

@@ -122,6 +122,8 @@ class Checkpoints:
     def _check_fits(self, step: int, target: Any) -> None:
         with ocp.StandardCheckpointer() as reader:
             metadata = reader.metadata(self._path(step) / STATE)
+        if metadata.item_metadata is None:
+            raise ValueError("what it holds is not written in it")
         stored = _shapes(metadata.item_metadata.tree)
         wanted = _shapes(target)
         if stored == wanted:
@@ -151,7 +153,7 @@ class Checkpoints:
             go_on = f"from step {max(complete)}" if complete else "from its start"
             raise InputError(
                 f"{what} could not be written to {self._directory} "
-                f"({processes.one_line(error)}): check its disk and quota; the same "
+                f"({_reason(error)}): check its disk and quota; the same "
                 f"command goes on {go_on}"
             ) from error
 
@@ -166,12 +168,17 @@ class Checkpoints:
             go_on = f"go on from step {max(before)}" if before else "start afresh"
             raise InputError(
                 f"the checkpoint {self._directory / str(step)} cannot be read "
-                f"({processes.one_line(error)}): remove that folder to {go_on}"
+                f"({_reason(error)}): remove that folder to {go_on}"
             ) from error
 
 
 def _is_step(path: Path) -> bool:
     return path.name.isdigit()
+
+
+def _reason(error: Exception) -> str:
+    """Returns what went wrong; TensorStore says first, at length, where."""
+    return processes.one_line(error).rpartition('": ')[2]
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -18,6 +18,7 @@ from jaxsed.training import preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog
 from jaxsed.training.state import Params, TrainState
+from jaxsed.training.step_timer import StepTimer
 
 Evaluator = Callable[[Params], Mapping[str, float]]
 
@@ -69,6 +70,7 @@ def fit(
     notice: preemption.Notice,
     clip_ids: Sequence[str],
     title: str = "train",
+    loader_report: Callable[[float], str] | None = None,
 ) -> TrainState:
     """Trains from `state.step` to `cadence.total` and returns the final state.
 
@@ -90,12 +92,15 @@ def fit(
         notice: of preemption, open.
         clip_ids: names of the rows that `batch["index"]` holds.
         title: what the progress bar calls this run.
+        loader_report: clips a second that the devices take of this process -> a line
+            for the user, shown once.
 
     Raises:
         InputError: the loss is no longer finite; names step and clips.
         Preempted: `notice` came, and all is saved.
     """
     step = int(state.step)
+    train_step = StepTimer(train_step)
     progress = tqdm(
         total=cadence.total,
         initial=step,
@@ -122,6 +127,10 @@ def fit(
                 values = window.close(step)
                 log.write(step, values)
                 progress.set_postfix(loss=f"{values['train/loss']:.4f}", refresh=False)
+                if loader_report and train_step.seconds:
+                    rate = len(batch["index"]) / train_step.seconds
+                    _write(progress, loader_report(rate))
+                    loader_report = None
             if stop or cadence.saves(step):
                 checkpoints.save(state, batches)
             if stop:
@@ -242,6 +251,11 @@ def _evaluate(
         raise preemption.Preempted(step, progress.total) from error
     values = processes.from_first(found)
     log.write(step, values)
-    if values and not progress.disable:
+    if values:
         shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-        progress.write(f"{progress.desc} step {step}: {shown}")
+        _write(progress, f"{progress.desc} step {step}: {shown}")
+
+
+def _write(progress: tqdm, line: str) -> None:
+    if not progress.disable:
+        progress.write(line)

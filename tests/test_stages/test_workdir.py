@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from jaxsed.errors import InputError
@@ -31,3 +34,33 @@ def test_another_config_is_refused_by_key(tmp_path, change, key):
     claim(tmp_path, CONFIG)
     with pytest.raises(InputError, match=f"another {key}: use another --workdir"):
         claim(tmp_path, CONFIG | change)
+
+
+def test_a_run_may_go_on_by_other_means(tmp_path):
+    means = {"mesh": {"data": -1, "fsdp": 1}, "accumulate": 1, "remat": "none"}
+    claim(tmp_path, CONFIG | means)
+    other = {"mesh": {"data": 2, "fsdp": 4}, "accumulate": 4, "remat": "blocks"}
+    claim(tmp_path, CONFIG | other)
+    # A folder from before there were such settings.
+    claim(tmp_path, CONFIG | {"mesh": other["mesh"]})
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    program = "import sys; from pathlib import Path; from jaxsed import locks;"
+    program += "locks.hold(Path(sys.argv[1])); print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        holder.stdout.readline()
+        with pytest.raises(InputError, match="in use by process"):
+            claim(tmp_path, CONFIG)
+        holder.kill()
+    claim(tmp_path, CONFIG)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"workdir=.*cannot be written to \(Not a dir"):
+        claim(tmp_path / "file" / "run", CONFIG)

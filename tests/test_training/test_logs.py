@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from jaxsed.errors import InputError
 from jaxsed.training.logs import MetricsLog, is_done, read_metrics
 
 
@@ -40,6 +41,23 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path):
 def test_other_processes_write_nothing(tmp_path):
     MetricsLog(tmp_path, active=False).write(1, {"train/loss": 1.0})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_log_knows_what_it_holds(tmp_path):
+    log = MetricsLog(tmp_path)
+    log.write(3, {"train/loss": 0.5})
+    log.write(5, {"eval/psds1": 0.5})
+    assert log.has(5, ("eval/",)) and not log.has(3, ("eval/",))
+    path = log.write_report("not_finite", {"clips": ["a"]})
+    assert json.loads(path.read_text()) == {"clips": ["a"]}
+
+
+def test_a_disk_that_takes_nothing_is_said(tmp_path):
+    log = MetricsLog(tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"metrics.jsonl cannot be written \(Is a dir"):
+        log.write(1, {"train/loss": 0.5})
 
 
 def test_tensorboard_files_are_written(tmp_path):

@@ -1,3 +1,5 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,19 @@ class Killed(Exception):
     pass
 
 
-def run(workdir, kill_at=None, loss=toy.loss_fn, cadence=CADENCE, notice=None):
+def norm(params):
+    return {"norm": float(jnp.sum(params["w"] ** 2))}
+
+
+def run(
+    workdir,
+    kill_at=None,
+    loss=toy.loss_fn,
+    cadence=CADENCE,
+    notice=None,
+    evaluate=norm,
+    **options,
+):
     mesh = sharding.make_mesh()
     state, abstract, shardings, train_step = toy.build(mesh, loss)
     batches, checkpoints = toy.batches(), Checkpoints(workdir / "checkpoints")
@@ -40,9 +54,10 @@ def run(workdir, kill_at=None, loss=toy.loss_fn, cadence=CADENCE, notice=None):
         mesh=mesh,
         checkpoints=checkpoints,
         log=MetricsLog(workdir, resume_step=resume),
-        evaluators={"eval": lambda params: {"norm": float(jnp.sum(params["w"] ** 2))}},
+        evaluators={"eval": evaluate},
         notice=notice or preemption.Notice(),
         clip_ids=[f"clip{row}" for row in range(toy.BATCH)],
+        **options,
     )
     checkpoints.close()
     return state
@@ -75,12 +90,69 @@ def test_killed_run_ends_as_one_never_killed(tmp_path, kill_at):
     assert lines(tmp_path / "whole") == lines(tmp_path / "killed")
 
 
-def test_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path):
+def test_a_loss_that_is_not_finite_names_step_and_clips_and_is_not_saved(tmp_path):
     def explode(params, batch, key):
         loss, measurements = toy.loss_fn(params, batch, key)
-        return loss / jnp.where(batch["target"][0] > 0, 1.0, 0.0), measurements
+        return loss / jnp.where(jnp.max(batch["features"]) > 3, 0.0, 1.0), measurements
 
-    with pytest.raises(InputError, match=r"the loss of step \d+ is (inf|nan)"):
-        run(tmp_path, loss=explode, cadence=loop.Cadence(50, 50, 50, 10))
-    saved = Checkpoints(tmp_path / "checkpoints").latest_step
-    assert saved is None
+    batches = toy.batches()
+    bad = next(k for k in range(1, 50) if next(batches)["features"].max() > 3)
+    names = ", ".join(f"clip{row}" for row in range(loop.NAMED_CLIPS))
+    expected = (
+        rf"the loss of step {bad} is inf \(step {bad - 1} is kept\).* {names} and "
+    )
+    with pytest.raises(InputError, match=expected):
+        run(tmp_path, loss=explode, cadence=loop.Cadence(50, 50, 50, bad - 1))
+    assert Checkpoints(tmp_path / "checkpoints").latest_step == bad - 1
+    report = json.loads((tmp_path / "not_finite.json").read_text())
+    assert report["step"] == bad and len(report["clips"]) == toy.BATCH
+
+
+class Told(preemption.Notice):
+    """A notice that comes at some step, or in some evaluation."""
+
+    def __init__(self, at_step=None):
+        super().__init__()
+        self.at_step, self.asked = at_step, 0
+
+    def must_stop(self):
+        self.asked += 1
+        return self.asked == self.at_step
+
+
+@pytest.mark.parametrize("at_step", [1, 5, 10])
+def test_a_run_told_to_stop_saves_and_ends_as_one_never_stopped(tmp_path, at_step):
+    whole = run(tmp_path / "whole")
+    with pytest.raises(preemption.Preempted, match=f"after step {at_step} of 10"):
+        run(tmp_path / "stopped", notice=Told(at_step))
+    assert Checkpoints(tmp_path / "stopped" / "checkpoints").latest_step == at_step
+    resumed = run(tmp_path / "stopped")
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed)):
+        np.testing.assert_array_equal(a, b)
+    evaluated = [m for m in lines(tmp_path / "stopped") if "eval/norm" in m]
+    assert evaluated == [m for m in lines(tmp_path / "whole") if "eval/norm" in m]
+
+
+def test_an_evaluation_that_was_stopped_is_owed(tmp_path):
+    def stopped(params):
+        if float(jnp.sum(params["w"] ** 2)):
+            raise preemption.Interrupted
+        return norm(params)
+
+    with pytest.raises(preemption.Preempted, match="after step 5 of 10"):
+        run(tmp_path / "stopped", evaluate=stopped)
+    run(tmp_path / "stopped")
+    run(tmp_path / "whole")
+    assert lines(tmp_path / "stopped") == lines(tmp_path / "whole")
+
+
+def test_the_loader_is_reported_once(tmp_path, capsys):
+    rates = []
+
+    def report(rate):
+        rates.append(rate)
+        return "loader: fast enough"
+
+    run(tmp_path, loader_report=report)
+    assert len(rates) == 1 and rates[0] > 0
+    assert capsys.readouterr().out.count("loader: fast enough") == 1
