@@ -54,7 +54,7 @@ def write_store(folder: Path, n_clips: int) -> np.ndarray:
         for number in writer.pending():
             with writer.open_shard(number) as shard:
                 shard.begin(1)
-                shard.write(logits[shard.rows].astype(np.float32))
+                shard.write(logits[shard.rows])
                 shard.end()
     return logits
 

@@ -10,7 +10,7 @@ In the store's folder `in_progress`, for shard 3 after 5 of 15 teachers:
     00003.json     journal: teachers in the sum, teachers being added, rows that are safe
     00003_05.sum   float32 [k, t, c], the first 5 teachers
     00003_10.sum   the same and the 5 of the pass that is going on
-    00003_15.f16   with the last ones, divided by their number: the shard to be
+    00003_15.f16   float16, the mean with the last ones: the shard to be
     00003.lock     held by the process that writes
 """
 
@@ -35,7 +35,6 @@ from jaxsed.errors import InputError
 
 # What a kill may cost in computed logits, whichever is reached first.
 _FLUSH_BYTES, _FLUSH_SECONDS = 1 << 28, 30.0
-_FLOAT16_MAX = float(np.finfo(np.float16).max)
 logger = logging.getLogger(__name__)
 
 
@@ -52,6 +51,7 @@ class TeacherShard:
         rows: of the shard, a range.
         clip_shape: label frames, classes.
         finished: whether the mean is in its place; then there is nothing left to do.
+        is_last: whether the pass that was begun adds the last teachers.
 
     Raises:
         InputError: another process is writing it, or the disk cannot be written.
@@ -99,8 +99,8 @@ class TeacherShard:
         adding = names[self.n_summed : n_teachers]
         if not adding:
             raise ValueError(f"{self.n_summed} teachers are in the sum already")
-        self._is_last = n_teachers == len(names)
-        self._dtype = MEAN_DTYPE if self._is_last else SUM_DTYPE
+        self.is_last = n_teachers == len(names)
+        self._dtype = MEAN_DTYPE if self.is_last else SUM_DTYPE
         before, out = self._sum_file(self.n_summed), self._sum_file(n_teachers)
         self._remove_all_but(before, out)
         n_rows = 0
@@ -150,41 +150,38 @@ class TeacherShard:
             )
         return sums
 
-    def write(self, sums: np.ndarray) -> None:
-        """Writes the sum of the next rows.
+    def write(self, logits: np.ndarray) -> None:
+        """Writes the next rows.
 
         Args:
-            sums: float32 `[k, t, c]`, finite: `before` plus this pass's teachers.
+            logits: `[k, t, c]`, finite. In the last pass float16, the mean of all
+                teachers; otherwise float32, `before` plus this pass's teachers.
 
         Raises:
             InputError: the disk is full; what was written before is safe.
         """
         journal = self._journal
-        fits = sums.shape[1:] == self.clip_shape
-        if not fits or journal["rows"] + len(sums) > len(self):
+        expected = self.clip_shape, self._dtype
+        n_rows = journal["rows"] + len(logits)
+        if (logits.shape[1:], logits.dtype) != expected or n_rows > len(self):
             raise ValueError(
-                f"{sums.shape} after {journal['rows']} of {len(self)} rows"
+                f"{logits.dtype} {logits.shape} after {journal['rows']} of {len(self)} "
+                f"rows; expected clips of {self._dtype} {self.clip_shape}"
             )
-        rows = self._as_stored(sums)
+        rows = np.ascontiguousarray(logits)
         content = memoryview(rows).cast("B")
         try:
             while content:  # a raw file takes at most 2 GiB at once
                 content = content[self._out.write(content) :]
         except OSError as error:
             raise _unwritable(Path(self._out.name), error) from error
-        journal["rows"] += len(rows)
-        if self._is_last:
+        journal["rows"] = n_rows
+        if self.is_last:
             journal["crc32"] += [zlib.crc32(row) for row in rows]
         self._unflushed_bytes += rows.nbytes
         seconds = time.monotonic() - self._flushed_at
         if self._unflushed_bytes >= _FLUSH_BYTES or seconds >= _FLUSH_SECONDS:
             self._flush()
-
-    def _as_stored(self, sums: np.ndarray) -> np.ndarray:
-        if self._is_last:
-            sums = sums / np.float32(len(self._store.names))
-            np.clip(sums, -_FLOAT16_MAX, _FLOAT16_MAX, out=sums)
-        return np.ascontiguousarray(sums, self._dtype)
 
     def end(self) -> None:
         """Ends the pass; after the last one the shard is in its place.
@@ -198,7 +195,7 @@ class TeacherShard:
         self._flush()
         self._close_files()
         n_teachers = self.n_summed + len(journal["adding"])
-        if self._is_last:
+        if self.is_last:
             # A shard counts from the moment both its files are there.
             self._store.write_journal(self._number, journal["crc32"])
             file = self._store.file(self._number)

@@ -46,7 +46,8 @@ class Sum(NamedTuple):
 
     Attributes:
         batch: the clips.
-        total: float32 `[b, t, c]`; rows after the batch's own fill it up.
+        total: float32 `[b, t, c]`, or float16, the mean, if these are the last teachers;
+            rows after the batch's own fill it up.
         finite: teacher's name -> bool `[b]`, whether its logits are.
     """
 
@@ -215,6 +216,8 @@ class TeacherPasses:
         for teacher in batch.teachers:
             sound = sounds[teacher.sample_rate]
             total, finite[teacher.name] = self._held.add(teacher, sound, total)
+        if batch.shard.is_last:
+            total = self._held.mean(total, len(self._teachers))
         return Sum(batch, total, finite)
 
     def _finish(

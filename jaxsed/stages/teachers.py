@@ -1,6 +1,7 @@
 """The teachers of an ensemble: checked before any work, held on this process's devices."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -164,6 +165,17 @@ class HeldTeachers:
             self._programs[teacher.architecture] = program
         return program(params, audio, total)
 
+    def mean(self, total: jax.Array, n_teachers: int) -> jax.Array:
+        """Returns the mean as it is stored: float16, finite, like `total` otherwise.
+
+        The devices convert: NumPy takes a millisecond for a clip of 447 classes.
+
+        Args:
+            total: float32 `[b, t, c]`; given up.
+            n_teachers: that were added.
+        """
+        return _mean(total, np.float32(n_teachers))
+
     def put(self, array: np.ndarray) -> jax.Array:
         """Moves an array `[b, ...]` to the devices, shared out as a batch is."""
         return jax.device_put(array, sharding.batch_sharding(self._mesh))
@@ -171,6 +183,12 @@ class HeldTeachers:
     def zeros(self, shape: tuple[int, ...]) -> jax.Array:
         """Returns float32 zeros on the devices, shared out as a batch is."""
         return jnp.zeros(shape, device=sharding.batch_sharding(self._mesh))
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _mean(total: jax.Array, n_teachers: jax.Array) -> jax.Array:
+    largest = jnp.finfo(jnp.float16).max.astype(jnp.float32)
+    return jnp.clip(total / n_teachers, -largest, largest).astype(jnp.float16)
 
 
 def _adding_program(model: SoundEventModel, mesh: Mesh, param_shardings: Any):

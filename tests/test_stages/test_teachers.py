@@ -60,6 +60,16 @@ def test_what_teachers_say_is_added_up(teachers):
     assert len(held._programs) == 1
 
 
+def test_the_mean_is_rounded_once_and_stays_finite():
+    held = HeldTeachers(local_mesh())
+    total = np.zeros((8, 2, 3), np.float32)
+    total[0, 0] = 1.0, 3e5, -3e5
+    mean = held.mean(held.put(total), 3)
+    assert mean.sharding.is_equivalent_to(held.put(total).sharding, 3)
+    expected = np.array([np.float32(1) / np.float32(3), 65504, -65504], np.float16)
+    np.testing.assert_array_equal(np.asarray(mean)[0, 0], expected)
+
+
 def test_the_mesh_is_of_this_processs_own_devices():
     assert dict(local_mesh(fsdp=2).shape) == {"data": 4, "fsdp": 2}
     assert set(local_mesh().devices.flat) == set(jax.local_devices())
