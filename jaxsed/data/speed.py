@@ -2,7 +2,6 @@
 
 import collections
 import os
-import statistics
 import threading
 
 _BATCHES_REMEMBERED = 64
@@ -28,32 +27,38 @@ class LoaderSpeed:
         self.cores = cores or available_cores()
         self.parallel = min(workers or max(1, threads), self.cores)
         self.waited_seconds = 0.0
-        self._core_seconds = collections.deque(maxlen=_BATCHES_REMEMBERED)
+        self._latest = collections.deque(maxlen=_BATCHES_REMEMBERED)
         self._lock = threading.Lock()
 
-    def add(self, clips: int, core_seconds: float, waited_seconds: float) -> None:
+    def add(
+        self, clips: int, core_seconds: float | None, waited_seconds: float
+    ) -> None:
         """Counts a batch.
 
         Args:
             clips: in it.
-            core_seconds: that computing it took a core, without waiting for the disk.
+            core_seconds: that it took a core, without waiting for the disk; None if
+                that is not to be counted.
             waited_seconds: that the consumer waited for it.
         """
         with self._lock:
-            self._core_seconds.append(core_seconds / max(1, clips))
+            if core_seconds is not None:
+                self._latest.append((clips, core_seconds))
             self.waited_seconds += waited_seconds
 
     @property
     def clips_per_core_second(self) -> float | None:
-        """Clips that one core decodes and labels in a second; None before any batch."""
+        """Clips a second of one core, from file to batch; None before it is known."""
         with self._lock:
-            seconds = list(self._core_seconds)
-        # The median: each worker's first batch pays for its imports.
-        return 1 / max(statistics.median(seconds), 1e-9) if seconds else None
+            latest = list(self._latest)
+        if not latest:
+            return None
+        clips, core_seconds = map(sum, zip(*latest))
+        return clips / max(core_seconds, 1e-9)
 
     @property
     def clips_per_second(self) -> float | None:
-        """What all workers give together at best; None before any batch."""
+        """What all workers give together at best; None before it is known."""
         per_core = self.clips_per_core_second
         return None if per_core is None else per_core * self.parallel
 
@@ -66,7 +71,7 @@ class LoaderSpeed:
         """
         given = self.clips_per_second
         if given is None:
-            return "loader: no batch yet"
+            return "loader: not measured yet"
         line = (
             f"loader: {self.clips_per_core_second:,.0f} clips/s a core x {self._crew()} "
             f"= {given:,.0f} clips/s; the step takes {step_clips_per_second:,.0f} clips/s"

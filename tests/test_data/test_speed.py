@@ -7,17 +7,20 @@ from jaxsed.data.speed import LoaderSpeed, available_cores
 
 def measured(workers=8, threads=1, cores=16):
     speed = LoaderSpeed(workers, threads, cores)
-    speed.add(clips=10, core_seconds=9.0, waited_seconds=4.0)  # imports included
-    for _ in range(3):
-        speed.add(clips=28, core_seconds=0.2, waited_seconds=0.5)
+    speed.add(clips=28, core_seconds=None, waited_seconds=4.0)  # not to be counted
+    for core_seconds in (0.1, 0.3, 0.2):
+        speed.add(clips=28, core_seconds=core_seconds, waited_seconds=0.5)
     return speed
 
 
-def test_clips_a_second_are_those_of_a_usual_batch():
+def test_clips_a_second_are_those_of_the_latest_batches():
     speed = measured()
     assert speed.clips_per_core_second == pytest.approx(140)
     assert speed.clips_per_second == pytest.approx(1120)
     assert speed.waited_seconds == pytest.approx(5.5)
+    for _ in range(64):
+        speed.add(clips=1, core_seconds=0.5, waited_seconds=0.0)
+    assert speed.clips_per_core_second == pytest.approx(2)
 
 
 def test_the_report_of_a_loader_that_is_fast_enough():
@@ -50,7 +53,7 @@ def test_threads_of_this_process():
 def test_before_any_batch():
     speed = LoaderSpeed(workers=1, threads=1)
     assert speed.clips_per_second is None
-    assert speed.report(1.0) == "loader: no batch yet"
+    assert speed.report(1.0) == "loader: not measured yet"
 
 
 def test_cores_are_those_this_process_may_use():

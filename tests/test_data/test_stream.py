@@ -67,6 +67,18 @@ def test_the_first_clip_that_does_not_decode_ends_it_in_one_line(mixed):
     assert not multiprocessing.active_children()
 
 
+def test_memory_that_runs_out_is_told_in_one_line():
+    data = FakeData()
+
+    def audio_bytes(row):
+        raise MemoryError
+
+    data.audio_bytes = audio_bytes
+    batches = training_batches(data, seed=0, batch_size=4, threads=1, **SHAPE)
+    with pytest.raises(InputError, match=r"memory ran out .*; lower data\.workers"):
+        next(batches)
+
+
 def kill_a_worker(batches, how):
     next(batches)
     child = multiprocessing.active_children()[0]
