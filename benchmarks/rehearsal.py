@@ -165,7 +165,7 @@ def commands(workdir: Path, train_clips: int, clip_seconds: float) -> dict[str, 
         run[name] += [*small, width]
     recipe = f"configs/ensemble.py:runs={runs},models={model},seeds=0+1,data={data}"
     run["ensemble"] = [*main, f"--config={recipe}", f"--workdir={runs / 'ensemble'}"]
-    run["ensemble"] += [f"--config.data.clip_seconds={clip_seconds}"]
+    run["ensemble"] += small[2:4]
     logits = runs / "ensemble" / "logits"
     recipe = f"configs/student.py:model={model},data={data},logits={logits}"
     run["student"] = [*main, f"--config={recipe}", f"--workdir={runs / 'student'}"]

@@ -27,6 +27,7 @@ LEARNING_RATES = (7e-5, 1e-4, 3e-4, 6e-4, 1e-3, 3e-3)
 # Section III: what of AudioSet Strong the authors had.
 TRAIN_CLIPS = 100_911
 BATCH_SIZE = 256
+WORKERS = 8  # loader processes a host
 
 
 def training(stage: str) -> ConfigDict:
@@ -137,7 +138,7 @@ def full_size(
     config.model.dtype = "bfloat16"
     config.data.train = f"{data}/train"
     config.data.eval = f"{data}/eval"
-    config.data.workers = 8
+    config.data.workers = WORKERS
     config.steps = epochs * epoch_steps
     config.every = ConfigDict(
         {"log": 50, "evaluate": 5 * epoch_steps, "save": epoch_steps}

@@ -7,6 +7,11 @@ Takes the teachers `runs/teacher_MODEL_SEED/model` of `configs/teacher.py`. Argu
 Table I's ablations `rnn=false` (teachers `teacher_MODEL_no_rnn_SEED`) and `step2=false`
 (`teacher_MODEL_no_step2_SEED`).
 
+Several hosts: `--multihost`, or independent jobs with
+`--config.part=$SLURM_ARRAY_TASK_ID/16` (SLURM `--array=0-15`). A host that does not hold
+15 teachers (12 GB): `--config.mesh.fsdp=4`, or `--config.teachers_at_once=5`.
+`batch_size` is that of each process.
+
 Writes `logits/`, which `configs/student.py:logits=runs/ensemble/logits` reads: 22.6 GB
 for 100,911 clips. Expected PSDS1 of the ensemble (section III-C): 47.1; without RNN
 46.2, without step 2 46.5.
@@ -38,5 +43,6 @@ def get_config(text: str = "") -> ConfigDict:
     config = common.ensemble(teachers)
     config.data.train = f"{given.data}/train"
     config.data.eval = f"{given.data}/eval"
-    config.batch_size = common.BATCH_SIZE
+    config.data.workers = common.WORKERS
+    config.dtype = "bfloat16"
     return config
