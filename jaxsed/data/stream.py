@@ -1,25 +1,17 @@
 """Prefetching and checkpointing of random-access batches, with grain."""
 
-import atexit
-import functools
-import gc
 import json
-import multiprocessing
-import os
-import re
-import signal
 import threading
 import time
 import weakref
 from collections.abc import Sequence
-from multiprocessing import connection
 from typing import Any
 
 import grain
 import numpy as np
 from absl import flags
-from grain.multiprocessing import SharedMemoryArray
 
+from jaxsed.data import loader_process
 from jaxsed.data.speed import LoaderSpeed
 from jaxsed.errors import InputError
 
@@ -81,7 +73,7 @@ class BatchIterator(grain.DatasetIterator):
             raise
         except Exception as error:
             _end(self._ahead)
-            mended = _in_one_line(error)
+            mended = loader_process.in_one_line(error)
             if mended is None:
                 raise
             raise mended from error
@@ -114,9 +106,9 @@ class BatchIterator(grain.DatasetIterator):
                 grain.MultiprocessingOptions(
                     num_workers=self._workers, per_worker_buffer_size=1
                 ),
-                worker_init_fn=_begin_worker,
+                worker_init_fn=loader_process.begin,
             )
-            _settle_at_exit()
+            loader_process.settle_at_exit()
         return iter(ahead)
 
     def start_prefetch(self) -> None:
@@ -161,24 +153,6 @@ def _end(ahead: list[grain.DatasetIterator]) -> None:
         ahead.pop().close()
 
 
-def _settle() -> None:
-    """Waits until grain has given back the memory of batches that nobody holds.
-
-    It does so in a thread, which the end of the program would cut short; Python's
-    tracker of shared memory then gives it back, with a warning for every user to read.
-    """
-    gc.collect()  # batches hang in cycles of exceptions and of grain's statistics
-    thread_pool = getattr(SharedMemoryArray, "_del_thread_pool", None)
-    if thread_pool is not None:
-        # It has one thread: with this done, all that was asked before is.
-        thread_pool.apply_async(int).wait(timeout=5)
-
-
-@functools.cache
-def _settle_at_exit() -> None:
-    atexit.register(_settle)
-
-
 class _Timed:
     """Batches together with the time that a core took for each.
 
@@ -200,54 +174,8 @@ class _Timed:
             # A loader process hands batches over as well, and does nothing else.
             now = time.process_time()
             since, self._since = self._since, now
-        spent = now - since if _is_worker and since is not None else own
+        spent = now - since if loader_process.has_begun() and since is not None else own
         return {"batch": batch, "core_seconds": None if since is None else spent}
 
 
 _clock_lock = threading.Lock()
-_is_worker = False
-
-
-def _begin_worker(index: int, count: int) -> None:
-    """Makes a loader process end when, and only when, the one it works for says so."""
-    del index, count
-    global _is_worker
-    _is_worker = True
-    # Ctrl-C and a scheduler's SIGTERM reach every process; the parent may still need
-    # batches to end in good order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def leave_with_parent():
-        connection.wait([parent.sentinel])
-        os._exit(1)  # a killed parent cannot end its children
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
-
-
-def _in_one_line(error: Exception) -> InputError | None:
-    """Returns what to tell the user of an error of computing ahead; None of a bug."""
-    if isinstance(error, InputError):
-        # grain appends lines on tracebacks to the message meant for the user.
-        return InputError(str(error).partition("\n")[0])
-    if isinstance(error, MemoryError):
-        return InputError(f"memory ran out while loading clips; {_SAVE_MEMORY}")
-    died = re.search(r"terminated unexpectedly with exit code (-?\d+)", str(error))
-    if died is None:
-        return None
-    code = int(died[1])
-    how = f"ended with status {code}"
-    if code < 0:
-        how = f"was killed by {signal.Signals(-code).name}"
-    why = _LIKELY_REASONS.get(-code, "its own words are above, if it left any")
-    return InputError(f"a loader process (data.workers) {how}: {why}")
-
-
-_SAVE_MEMORY = "lower data.workers, batch_size or data.cache_decoded_bytes"
-_LIKELY_REASONS = {
-    signal.SIGKILL: f"most likely memory ran out; {_SAVE_MEMORY}",
-    # Batches come through shared memory, and containers have 64 MB of it by default.
-    signal.SIGBUS: "most likely shared memory ran out; make /dev/shm larger (docker run "
-    "--shm-size) or lower data.workers or batch_size",
-}
