@@ -24,10 +24,10 @@ def definition(
     value: jax.Array,
     bias: jax.Array | None = None,
     dropout: float = 0.0,
-    dropout_key: jax.Array | None = None,
+    seeds: jax.Array | None = None,
 ) -> jax.Array:
     """Softmax attention as written down, without dropout; arguments of `attend`."""
-    del dropout, dropout_key
+    del dropout, seeds
     scores = jnp.einsum("bqhe,bkhe->bhqk", query * query.shape[-1] ** -0.5, key)
     scores = scores if bias is None else scores + bias
     return jnp.einsum("bhqk,bkhe->bqhe", jax.nn.softmax(scores), value)

@@ -1,12 +1,13 @@
 """Multi-head self-attention; the attention product itself is behind one function."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsed.models import dropout as dropping
 from jaxsed.models.dense import Dense, materialized, row_major, transposed
 
 # Scores of more than this go through a CPU's memory rather than its caches, where clips
@@ -21,7 +22,7 @@ def attend(
     value: jax.Array,
     bias: jax.Array | None = None,
     dropout: float = 0.0,
-    dropout_key: jax.Array | None = None,
+    seeds: jax.Array | None = None,
 ) -> jax.Array:
     """Scaled dot-product attention, `softmax(q k^T / sqrt(e) + bias) v`.
 
@@ -36,7 +37,7 @@ def attend(
         bias: Added to the scores, of a shape that broadcasts to `[b, heads, s, s]`
             (queries before keys); float32. `padding_bias` masks by it.
         dropout: Rate at which attention weights are dropped, after the softmax.
-        dropout_key: Random key for it; None for no dropout.
+        seeds: int32 `[b, heads, 2]` for it, from `dropout.seeds`; None for no dropout.
 
     Returns:
         `[b, s, heads, e]` in the type of `value`.
@@ -49,11 +50,28 @@ def attend(
     pairs = (n_clips, heads, n_tokens, n_tokens)
     if bias is not None:
         bias = jnp.broadcast_to(bias, pairs)
-    if dropout == 0 or dropout_key is None:
+    if dropout == 0 or seeds is None:
         return jnp.swapaxes(_attend_by_head(*by_head, bias, None), 1, 2)
-    kept = jax.random.bernoulli(dropout_key, 1 - dropout, pairs)
+    kept = kept_weights(seeds, n_tokens, dropout)
     attended = _attend_by_head(*by_head, bias, kept) / (1 - dropout)
     return jnp.swapaxes(attended, 1, 2)
+
+
+def kept_weights(seeds: jax.Array, n_tokens: int, rate: float) -> jax.Array:
+    """Draws which attention weights dropout keeps.
+
+    Args:
+        seeds: int32 `[b, heads, 2]`.
+        n_tokens: s.
+        rate: At which weights are dropped.
+
+    Returns:
+        bool `[b, heads, s, s]`, queries before keys. Positions count keys before
+        queries, as in `fused_attention`.
+    """
+    positions = dropping.positions((n_tokens, n_tokens)).T
+    first, second = seeds[..., 0, None, None], seeds[..., 1, None, None]
+    return dropping.keep(positions, (first, second), rate)
 
 
 def padding_bias(valid: jax.Array) -> jax.Array:
@@ -124,8 +142,20 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, preferred_element_type=accumulate)
 
 
+class GatedBias(NamedTuple):
+    """A bias `gate[b, h, q] * table[h, q, k]`, which is never written down as such.
+
+    Attributes:
+        gate: float32 `[b, heads, s]`, by query.
+        table: float32 `[heads, s, s]`, queries before keys; the same for all clips.
+    """
+
+    gate: jax.Array
+    table: jax.Array
+
+
 # From the queries [b, s, heads, e] of a layer to its bias.
-Bias = jax.Array | Callable[[jax.Array], jax.Array] | None
+GatedBy = Callable[[jax.Array], GatedBias]
 
 
 class SelfAttention(nn.Module):
@@ -151,33 +181,75 @@ class SelfAttention(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, bias: Bias = None) -> jax.Array:
+    def __call__(
+        self,
+        tokens: jax.Array,
+        bias: jax.Array | None = None,
+        gated_by: GatedBy | None = None,
+    ) -> jax.Array:
         """Attends over all tokens of a clip.
 
         Args:
             tokens: `[b, s, d]`.
-            bias: See `attend`; or a function of the queries `[b, s, heads, e]`, before
-                they are scaled, that gives it.
+            bias: See `attend`.
+            gated_by: Gives a further bias for the queries `[b, s, heads, e]`, before
+                they are scaled.
 
         Returns:
             `[b, s, d]`.
         """
+        fuses = self._fuses(bias)
         qkv = Dense(
             3 * self.width,
             use_bias=self.qkv_bias,
             kernel_init=self.kernel_init,
             dtype=self.dtype,
             name="qkv",
-        )
-        per_head = (*tokens.shape[:2], 3, self.heads, self.width // self.heads)
-        query, key, value = jnp.moveaxis(qkv(tokens).reshape(per_head), 2, 0)
-        bias = bias(query) if callable(bias) else bias
-        drops = self.dropout > 0 and self.has_rng("dropout")
-        dropout_key = self.make_rng("dropout") if drops else None
-        attended = attend(query, key, value, bias, self.dropout, dropout_key)
+        )(tokens)
+        gated = None
+        if gated_by is not None:
+            gated = gated_by(self._per_head(qkv[..., : self.width]))
+        seeds = None
+        if self.dropout > 0 and self.has_rng("dropout"):
+            shape = (tokens.shape[0], self.heads)
+            seeds = dropping.seeds(self.make_rng("dropout"), shape)
+        if fuses:
+            attended = jax.lax.platform_dependent(
+                qkv, gated, seeds, tpu=self._fused, default=self._plain
+            )
+        else:
+            attended = self._plain(qkv, gated, seeds, bias)
         return Dense(
             self.width,
             kernel_init=self.proj_init or self.kernel_init,
             dtype=self.dtype,
             name="proj",
-        )(attended.reshape(tokens.shape))
+        )(attended)
+
+    def _fuses(self, bias):
+        """Whether TPUs take one kernel; padded clips, in inference, take the plain way."""
+        if jnp.dtype(self.dtype) != jnp.bfloat16 or bias is not None:
+            return False
+        from jaxsed.models import fused_attention
+
+        return fused_attention.fits(self.width, self.heads)
+
+    def _fused(self, qkv, gated, seeds):
+        from jaxsed.models import fused_attention
+
+        if gated is not None:
+            gated = gated.gate, jnp.swapaxes(gated.table, 1, 2)
+        return fused_attention.fused_attention(
+            qkv, self.heads, gated, seeds, self.dropout
+        )
+
+    def _plain(self, qkv, gated, seeds, bias=None):
+        if gated is not None:
+            of_pairs = gated.gate[..., None] * gated.table
+            bias = of_pairs if bias is None else of_pairs + bias
+        query, key, value = (self._per_head(x) for x in jnp.split(qkv, 3, axis=-1))
+        attended = attend(query, key, value, bias, self.dropout, seeds)
+        return attended.reshape(*qkv.shape[:2], self.width)
+
+    def _per_head(self, features):
+        return features.reshape(*features.shape[:2], self.heads, -1)

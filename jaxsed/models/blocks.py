@@ -6,8 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsed.models.attention import Bias, SelfAttention
+from jaxsed.models import dropout
+from jaxsed.models.attention import SelfAttention
 from jaxsed.models.dense import Dense, materialized
+from jaxsed.models.gelu import gelu
 
 LAYER_NORM_EPSILON = 1e-6  # of every encoder released with PretrainedSED but BEATs
 
@@ -44,7 +46,7 @@ class Mlp(nn.Module):
         """Maps tokens `[b, s, d]` to `[b, s, d]`."""
         options = {"kernel_init": self.kernel_init, "dtype": self.dtype}
         hidden = Dense(self.hidden, name="fc1", **options)(tokens)
-        hidden = drop(self, nn.gelu(hidden, approximate=False), self.dropout)
+        hidden = drop(self, gelu(hidden), self.dropout)
         return drop(
             self, Dense(self.width, name="fc2", **options)(hidden), self.dropout
         )
@@ -74,8 +76,8 @@ class Block(nn.Module):
     drop_path: float = 0.0
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, bias: Bias = None) -> jax.Array:
-        """Maps tokens `[b, s, d]` to `[b, s, d]`; `bias` as in `SelfAttention`."""
+    def __call__(self, tokens: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+        """Maps tokens `[b, s, d]` to `[b, s, d]`; `bias` as in `attend`."""
         attention = SelfAttention(
             self.width,
             self.heads,
@@ -123,5 +125,6 @@ def drop(
     shape = (
         (values.shape[0],) + (1,) * (values.ndim - 1) if whole_clip else values.shape
     )
-    keep = jax.random.bernoulli(module.make_rng("dropout"), 1 - rate, shape)
+    seeds = dropout.seeds(module.make_rng("dropout"))
+    keep = dropout.keep(dropout.positions(shape), (seeds[0], seeds[1]), rate)
     return jnp.where(keep, values / (1 - rate), 0).astype(values.dtype)

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsed.models.attention import SelfAttention
+from jaxsed.models.attention import GatedBias, SelfAttention
 from jaxsed.models.blocks import Mlp, drop, layer_norm
 from jaxsed.models.dense import materialized
 from jaxsed.models.relative_bias import QueryGate
@@ -93,9 +93,8 @@ class DeepNormBlock(nn.Module):
         alpha, gain = residual_scale(self.depth), branch_gain(self.depth)
         gate = QueryGate(self.heads, name="gate")
 
-        def bias(query):
-            gated = gate(query, relative_bias)
-            return gated if padding is None else gated + padding
+        def gated_by(query):
+            return GatedBias(gate(query), relative_bias)
 
         def add_and_norm(name, tokens, branch):
             branch = drop(self, branch, self.dropout)
@@ -112,7 +111,7 @@ class DeepNormBlock(nn.Module):
             dropout=self.attention_dropout,
             name="attn",
         )
-        tokens = add_and_norm("norm1", tokens, attention(tokens, bias))
+        tokens = add_and_norm("norm1", tokens, attention(tokens, padding, gated_by))
         init = xavier_normal(gain)
         mlp = Mlp(self.width, self.mlp_width, init, self.dtype, name="mlp")
         return add_and_norm("norm2", tokens, mlp(tokens))

@@ -29,12 +29,11 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[..., d]` to `[..., features]`."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
-        rows = x.astype(self.dtype).reshape(-1, x.shape[-1])
-        out = product(rows, kernel.astype(self.dtype))
+        out = product(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,))
             out = out + bias.astype(out.dtype)
-        return out.astype(self.dtype).reshape(*x.shape[:-1], self.features)
+        return out.astype(self.dtype)
 
 
 # The dense layers of all blocks: nearly all parameters of an encoder.
@@ -61,40 +60,64 @@ def multiplied_in(params: Any, dtype: Any) -> Any:
 
 
 @jax.custom_vjp
-def product(rows: jax.Array, kernel: jax.Array) -> jax.Array:
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Matrix product with a backward pass that stays on the CPU's fast paths.
 
     XLA's CPU backend multiplies bfloat16 at twice the speed of float32, but only if it
     is asked for a float32 result and if no operand has to be read transposed
-    (benchmarks/dense.py).
+    (benchmarks/dense.py). It takes rows; on a TPU, making rows of clips moves them all
+    in memory where the number of tokens does not divide into its tiles.
 
     Args:
-        rows: `[n, d]`.
+        x: `[..., d]`.
         kernel: `[d, e]`, of the same type.
 
     Returns:
-        `[n, e]`, float32 or better.
+        `[..., e]`, float32 or better.
     """
-    return _dot(rows, kernel, 1, 0)
+
+    def by_rows(x, kernel):
+        return _dot(_rows(x), kernel, 1, 0).reshape(*x.shape[:-1], kernel.shape[1])
+
+    def direct(x, kernel):
+        return _dot(x, kernel, x.ndim - 1, 0)
+
+    return jax.lax.platform_dependent(x, kernel, cpu=by_rows, default=direct)
 
 
-def _forward(rows, kernel):
-    return product(rows, kernel), (rows, kernel)
+def _forward(x, kernel):
+    return product(x, kernel), (x, kernel)
 
 
 def _backward(residuals, grad):
-    rows, kernel = residuals
-    grad = materialized(grad.astype(rows.dtype))
-    grad_rows = _dot(grad, kernel, 1, 1)
-    grad_kernel = _dot(transposed(rows), grad, 1, 0)
-    return grad_rows.astype(rows.dtype), grad_kernel.astype(kernel.dtype)
+    x, kernel = residuals
+    grad = grad.astype(x.dtype)
+
+    def by_rows(x, kernel, grad):
+        grad = materialized(_rows(grad))
+        grad_x = _dot(grad, kernel, 1, 1).reshape(x.shape)
+        return grad_x, _dot(transposed(_rows(x)), grad, 1, 0)
+
+    def direct(x, kernel, grad):
+        axes = tuple(range(x.ndim - 1))
+        return _dot(grad, kernel, x.ndim - 1, 1), _dot(x, grad, axes, axes)
+
+    grad_x, grad_kernel = jax.lax.platform_dependent(
+        x, kernel, grad, cpu=by_rows, default=direct
+    )
+    return grad_x.astype(x.dtype), grad_kernel.astype(kernel.dtype)
 
 
 product.defvjp(_forward, _backward)
 
 
-def _dot(a, b, axis_a, axis_b):
-    dimensions = (((axis_a,), (axis_b,)), ((), ()))
+def _rows(x):
+    return x.reshape(-1, x.shape[-1])
+
+
+def _dot(a, b, axes_a, axes_b):
+    axes = [(axis,) if isinstance(axis, int) else axis for axis in (axes_a, axes_b)]
+    dimensions = (tuple(axes), ((), ()))
     accumulate = jnp.promote_types(a.dtype, jnp.float32)
     return jax.lax.dot_general(a, b, dimensions, preferred_element_type=accumulate)
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsed.models.dense import Dense
+from jaxsed.models.gelu import gelu
 from jaxsed.models.initializers import fan_in_uniform
 from jaxsed.models.tokens import Grid, silenced, strided
 from jaxsed.models.vit import VisionTransformer, VitConfig
@@ -91,7 +92,7 @@ class FpasstEmbed(nn.Module):
             dtype=self.dtype,
             name=name,
         )
-        return nn.gelu(convolution(frames), approximate=False)
+        return gelu(convolution(frames))
 
     def _patch(self, frames):
         # A kernel over all rows and two frames: frame t sees t and t + 1, and the last

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsed.models.gelu import gelu
+
 LAYOUT = ("NWC", "WIO", "NWC")
 
 
@@ -43,7 +45,7 @@ class PositionConvolution(nn.Module):
         convolved = grouped_convolution(
             tokens, jnp.asarray(kernel, self.dtype), self.groups
         )
-        return nn.gelu(convolved + jnp.asarray(bias, self.dtype), approximate=False)
+        return gelu(convolved + jnp.asarray(bias, self.dtype))
 
 
 def tap_norms(kernel: jax.Array) -> jax.Array:

@@ -100,16 +100,14 @@ class QueryGate(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, query: jax.Array, relative_bias: jax.Array) -> jax.Array:
-        """Gates a bias.
+    def __call__(self, query: jax.Array) -> jax.Array:
+        """Computes the factor of each head and query.
 
         Args:
             query: `[b, s, heads, e]`, before it is scaled.
-            relative_bias: `[heads, s, s]`.
 
         Returns:
-            `[b, heads, s, s]` in float32 or better, to be fused into the softmax: what
-            is kept of it for the backward pass is its two factors.
+            `[b, heads, s]` in float32 or better.
         """
         size = query.shape[-1]
         init = nn.initializers.normal(INIT_STD)
@@ -119,9 +117,8 @@ class QueryGate(nn.Module):
         # Sums of outputs are outputs of summed weights.
         kernel = kernel.reshape(size, 2, GATE_OUTPUTS).sum(-1)
         bias = bias.reshape(2, GATE_OUTPUTS).sum(-1)
-        query = query.astype(relative_bias.dtype)
+        query = query.astype(jnp.promote_types(query.dtype, jnp.float32))
         outer, inner = jax.nn.sigmoid(
             jnp.einsum("bshe,eg->gbhs", query, kernel) + bias[:, None, None, None]
         )
-        gate = outer * (inner * head_scale[:, None] - 1) + 2
-        return gate[..., None] * relative_bias
+        return outer * (inner * head_scale[:, None] - 1) + 2

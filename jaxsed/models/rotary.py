@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsed.models import dropout
 from jaxsed.models.attention import attend
 from jaxsed.models.blocks import Mlp, drop
 from jaxsed.models.dense import Dense
@@ -83,11 +84,11 @@ class GatedAttention(nn.Module):
         qkv = Dense(3 * self.width, use_bias=False, name="qkv", **options)(frames)
         per_head = (*frames.shape[:2], 3, self.heads, self.width // self.heads)
         query, key, value = jnp.moveaxis(qkv.reshape(per_head), 2, 0)
-        drops = self.dropout > 0 and self.has_rng("dropout")
-        dropout_key = self.make_rng("dropout") if drops else None
-        attended = attend(
-            rotate(query), rotate(key), value, bias, self.dropout, dropout_key
-        )
+        seeds = None
+        if self.dropout > 0 and self.has_rng("dropout"):
+            shape = (frames.shape[0], self.heads)
+            seeds = dropout.seeds(self.make_rng("dropout"), shape)
+        attended = attend(rotate(query), rotate(key), value, bias, self.dropout, seeds)
         gates = Dense(self.heads, name="gates", **options)(frames)
         attended = attended * nn.sigmoid(gates)[..., None]
         proj = Dense(self.width, use_bias=False, name="proj", **options)

@@ -1,9 +1,18 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxsed.models import attention
-from jaxsed.models.attention import SelfAttention, attend, padding_bias
+from jaxsed.models import attention, dropout, fused_attention
+from jaxsed.models.attention import (
+    GatedBias,
+    SelfAttention,
+    attend,
+    kept_weights,
+    padding_bias,
+)
 from tests.test_models import drawn
 
 
@@ -115,10 +124,82 @@ def test_a_bias_may_depend_on_the_queries():
     module = SelfAttention(12, 3, True, init, "float32")
     tokens = jax.random.normal(jax.random.key(1), (2, 9, 12))
     params = drawn.params_for(module, tokens)
-    seen = []
-    biased = module.apply(params, tokens, lambda query: seen.append(query) or 1.0)
-    assert seen[0].shape == (2, 9, 3, 4)
-    np.testing.assert_allclose(biased, module.apply(params, tokens), atol=1e-6)
+    table = jax.random.normal(jax.random.key(5), (3, 9, 9))
+
+    def gated_by(query):
+        return GatedBias(query.sum(-1).swapaxes(1, 2), table)
+
+    biased = module.apply(params, tokens, None, gated_by)
+    qkv = tokens @ params["params"]["qkv"]["kernel"] + params["params"]["qkv"]["bias"]
+    query, key, value = jnp.moveaxis(qkv.reshape(2, 9, 3, 3, 4), 2, 0)
+    bias = query.sum(-1).swapaxes(1, 2)[..., None] * table
+    proj = params["params"]["proj"]
+    for padding in (None, padding_bias(jnp.arange(9) < jnp.array([[4], [9]]))):
+        both = bias if padding is None else bias + padding
+        attended = attend(query, key, value, both).reshape(2, 9, 12)
+        np.testing.assert_allclose(
+            module.apply(params, tokens, padding, gated_by),
+            attended @ proj["kernel"] + proj["bias"],
+            atol=1e-5,
+        )
+    assert np.abs(biased - module.apply(params, tokens)).max() > 0.01
+
+
+def on_a_tpu(monkeypatch):
+    """Takes the TPU's branch everywhere, its kernels as plain JAX."""
+    kernel = functools.partial(fused_attention.fused_attention, interpret=True)
+    monkeypatch.setattr(fused_attention, "fused_attention", kernel)
+    monkeypatch.setattr(
+        jax.lax,
+        "platform_dependent",
+        lambda *x, default, tpu=None, **_: (tpu or default)(*x),
+    )
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_tpus_take_one_kernel_with_the_same_result(monkeypatch, gated):
+    init = jax.nn.initializers.normal(0.05)
+    module = SelfAttention(128, 2, True, init, "bfloat16", dropout=0.2)
+    tokens = jax.random.normal(jax.random.key(1), (2, 19, 128))
+    params = drawn.params_for(module.clone(dtype="float32"), tokens)
+    table = jax.random.normal(jax.random.key(5), (2, 19, 19))
+
+    def loss(params, table):
+        def gated_by(query):
+            gate = query.astype(jnp.float32).sum(-1).swapaxes(1, 2)
+            return GatedBias(gate, table)
+
+        rngs = {"dropout": jax.random.key(6)}
+        out = module.apply(params, tokens, None, gated_by if gated else None, rngs=rngs)
+        return jnp.mean(jnp.square(out.astype(jnp.float32)))
+
+    def taken():
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(params, table)
+
+    plain = taken()
+    on_a_tpu(monkeypatch)
+    loss = functools.partial(loss)  # compiled anew
+    fused = taken()
+    for our, their in zip(jax.tree.leaves(fused), jax.tree.leaves(plain)):
+        scale = np.abs(their).max() + 1e-6
+        np.testing.assert_allclose(our / scale, their / scale, atol=0.03)
+
+
+def test_the_kernel_is_for_bfloat16_and_clips_without_padding():
+    padding = jax.ShapeDtypeStruct((2, 1, 1, 19), jnp.float32)
+    init = jax.nn.initializers.normal(0.05)
+    for dtype, heads, bias, fused in (
+        ("bfloat16", 2, None, True),
+        ("bfloat16", 3, None, False),
+        ("bfloat16", 2, padding, False),
+        ("float32", 2, None, False),
+    ):
+        module = SelfAttention(128 // 2 * heads, heads, True, init, dtype)
+        x = jax.ShapeDtypeStruct((2, 19, module.width), jnp.float32)
+        params = jax.eval_shape(module.init, jax.random.key(0), x)
+        lowered = jax.jit(module.apply).trace(params, x, bias)
+        text = lowered.lower(lowering_platforms=("tpu",)).as_text()
+        assert ("tpu_custom_call" in text) == fused
 
 
 def test_dropout_takes_weights_after_the_softmax_and_scales_up_the_rest():
@@ -126,16 +207,16 @@ def test_dropout_takes_weights_after_the_softmax_and_scales_up_the_rest():
         jax.random.normal(key, (2, 7, 3, 4))
         for key in jax.random.split(jax.random.key(3), 4)
     )
-    bias, key = jnp.arange(7.0), jax.random.key(4)
-    kept = jax.random.bernoulli(key, 0.6, (2, 3, 7, 7))
+    bias, seeds = jnp.arange(7.0), dropout.seeds(jax.random.key(4), (2, 3))
+    kept = kept_weights(seeds, 7, 0.4)
 
     def definition(query, key, value):
         scores = jnp.einsum("bqhe,bkhe->bhqk", query, key) / np.sqrt(4) + bias
         weights = jnp.where(kept, jax.nn.softmax(scores) / 0.6, 0)
         return jnp.einsum("bhqk,bkhe->bqhe", weights, value)
 
-    def ours(query, key_, value):
-        return attend(query, key_, value, bias, dropout=0.4, dropout_key=key)
+    def ours(query, key, value):
+        return attend(query, key, value, bias, dropout=0.4, seeds=seeds)
 
     np.testing.assert_allclose(ours(*operands), definition(*operands), atol=2e-6)
     gradients, expected = (

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsed.models.dense import Dense, materialized, row_major, transposed
+from jaxsed.models.dense import Dense, materialized, product, row_major, transposed
 from tests.test_models import drawn
 
 
@@ -52,3 +52,26 @@ def test_what_is_done_for_the_layout_changes_no_value(dtype, compiled):
     np.testing.assert_array_equal(wrap(materialized)(x), x)
     gradient = jax.grad(lambda x: jnp.sum(materialized(row_major(x)) ** 2))(x)
     np.testing.assert_array_equal(gradient, 2 * x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_accelerators_multiply_clips_as_they_are(monkeypatch, dtype):
+    x, weight = (jax.random.normal(jax.random.key(i), (2, 5, 7)) for i in range(2))
+    kernel = jax.random.normal(jax.random.key(2), (7, 7))
+    x, kernel = x.astype(dtype), kernel.astype(dtype)
+
+    def loss(x, kernel):
+        return jnp.sum(product(x, kernel) * weight)
+
+    found = jax.value_and_grad(loss, argnums=(0, 1))(x, kernel)
+
+    def default_only(*operands, default, **platforms):
+        return default(*operands)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", default_only)
+    direct = jax.value_and_grad(loss, argnums=(0, 1))(x, kernel)
+    for our, their in zip(jax.tree.leaves(found), jax.tree.leaves(direct)):
+        assert our.dtype == their.dtype
+        np.testing.assert_allclose(
+            our.astype(jnp.float32), their.astype(jnp.float32), rtol=1e-2, atol=1e-5
+        )

@@ -61,29 +61,25 @@ def test_its_gradient_counts_the_pairs_of_a_bucket():
 def test_the_gate_is_the_original_formula():
     rng = np.random.default_rng(0)
     query = rng.normal(size=(2, 5, 3, 4))  # clip, token, head, feature
-    bias = rng.normal(size=(3, 5, 5)).astype(np.float32)
     params = {
         "kernel": rng.normal(size=(4, 8)),
         "bias": rng.normal(size=8),
         "head_scale": rng.normal(size=3),
     }
-    gated = QueryGate(heads=3).apply({"params": params}, query, bias)
-    assert gated.shape == (2, 3, 5, 5) and gated.dtype == jnp.float32
+    gates = QueryGate(heads=3).apply({"params": params}, query)
+    assert gates.shape == (2, 3, 5) and gates.dtype == jnp.float32
     for clip, token, head in np.ndindex(2, 5, 3):
         outputs = query[clip, token, head] @ params["kernel"] + params["bias"]
         a, b = 1 / (1 + np.exp(-outputs.reshape(2, 4).sum(axis=1)))
-        gate = a * (b * params["head_scale"][head] - 1) + 2
-        expected = gate * bias[head, token]
-        np.testing.assert_allclose(gated[clip, head, token], expected, atol=1e-5)
+        expected = a * (b * params["head_scale"][head] - 1) + 2
+        np.testing.assert_allclose(gates[clip, head, token], expected, atol=1e-5)
 
 
 def test_the_gate_is_float32_for_bfloat16_queries():
     query = jnp.ones((1, 2, 3, 4), jnp.bfloat16)
-    module = QueryGate(heads=3)
-    bias = jnp.ones((3, 2, 2))
-    gated, variables = module.init_with_output(jax.random.key(0), query, bias)
-    assert gated.dtype == jnp.float32
+    gates, variables = QueryGate(heads=3).init_with_output(jax.random.key(0), query)
+    assert gates.dtype == jnp.float32
     params = variables["params"]
     assert not np.any(params["bias"]) and np.all(params["head_scale"] == 1)
     # With b = a = 1/2 in the middle: g = 1/2 (1/2 - 1) + 2.
-    assert np.abs(gated - 1.75).max() < 0.2
+    assert np.abs(gates - 1.75).max() < 0.2
