@@ -44,7 +44,7 @@ from jaxsed.errors import InputError
 _CLIPS_PER_SHARD, _CLIPS_PER_SMALL_SHARD, _SHARDS_OF_SMALL_SETS = 512, 32, 8
 _SOURCE = "source.json"
 # Asking a network for the state of files is waiting, and waiting is shared.
-_CHECKING_THREADS = 16
+_CHECKING_THREADS = 8
 
 
 def prepare(

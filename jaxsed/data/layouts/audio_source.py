@@ -28,7 +28,7 @@ class Container(Protocol):
 
     in_order: bool
 
-    def file(self, place: Place) -> Path:
+    def file(self, place: Place) -> str:
         """Returns the file that changes when the sound at `place` does."""
 
     def name(self, place: Place) -> str:
@@ -53,9 +53,9 @@ class Folder:
     root: Path
     in_order = False
 
-    def file(self, place: str) -> Path:
+    def file(self, place: str) -> str:
         """Returns the sound file itself."""
-        return self.root / place
+        return os.path.join(self.root, place)
 
     def name(self, place: str) -> str:
         """Returns the relative name."""
@@ -64,7 +64,7 @@ class Folder:
     @contextlib.contextmanager
     def open(self) -> Iterator[ReadPlace]:
         """Needs nothing to be opened."""
-        yield lambda place: self.file(place).read_bytes()
+        yield lambda place: Path(self.file(place)).read_bytes()
 
 
 class AudioSource(NamedTuple):
@@ -86,7 +86,7 @@ class AudioSource(NamedTuple):
     @property
     def path(self) -> Path:
         """The file it is in: the sound file, or the pack."""
-        return self.container.file(self.place)
+        return Path(self.container.file(self.place))
 
     def fingerprint(self, stat=os.stat) -> tuple[str, int, int] | None:
         """Identifies the sound without reading it.
@@ -98,7 +98,7 @@ class AudioSource(NamedTuple):
           Name, size of the file and when it was changed (ns); None if there is none.
         """
         try:
-            found = stat(self.path)
+            found = stat(self.container.file(self.place))
         except OSError:
             return None
         return self.name, found.st_size, found.st_mtime_ns

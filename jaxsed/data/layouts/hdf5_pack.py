@@ -41,9 +41,9 @@ class Hdf5Pack:
         """The HDF5 file."""
         return self.root / self.file_name
 
-    def file(self, place: int) -> Path:
+    def file(self, place: int) -> str:
         """Returns the pack, whatever the row."""
-        return self.path
+        return str(self.path)
 
     def name(self, place: int) -> str:
         """Returns file name and row."""

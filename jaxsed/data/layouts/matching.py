@@ -124,7 +124,9 @@ def match_audio(
                 fitting = several.setdefault(row, [(ranks[row], sounds[row])])
                 fitting.append((rank, source))
     for row, fitting in sorted(several.items()):
-        fitting.sort(key=lambda fit: (fit[0], fit[1].path, fit[1].place))
+        fitting.sort(
+            key=lambda fit: (fit[0], fit[1].container.file(fit[1].place), fit[1].place)
+        )
         listed = ", ".join(source.name for _, source in fitting[:4])
         what = f"{listed}: the first is used"
         problems.append(Problem(segments[row], "duplicate_audio", what))

@@ -40,9 +40,9 @@ class ParquetAudio:
         """The parquet file."""
         return self.root / self.file_name
 
-    def file(self, place: int) -> Path:
+    def file(self, place: int) -> str:
         """Returns the parquet file, whatever the row."""
-        return self.path
+        return str(self.path)
 
     def name(self, place: int) -> str:
         """Returns file name and row."""
