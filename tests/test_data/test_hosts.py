@@ -208,7 +208,9 @@ def test_a_journal_that_goes_before_it_is_read_is_told(source, tmp_path, monkeyp
         return publish(split, out, shards)
 
     monkeypatch.setattr(prepare_module, "publish", without_one)
-    with pytest.raises(InputError, match=r"00002-of-00007.* was changed meanwhile; run"):
+    with pytest.raises(
+        InputError, match=r"00002-of-00007.* was changed meanwhile; run"
+    ):
         prepare_train(source, tmp_path / "out")
 
 
