@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsed.models import dropout as dropping
+from jaxsed.models.clipwise import can_split
 from jaxsed.models.dense import Dense, materialized, row_major, transposed
 
 # Scores of more than this go through a CPU's memory rather than its caches, where clips
@@ -198,7 +199,7 @@ class SelfAttention(nn.Module):
         Returns:
             `[b, s, d]`.
         """
-        fuses = self._fuses(bias)
+        fuses = bias is None and self._fuses(tokens.shape[0])
         qkv = Dense(
             3 * self.width,
             use_bias=self.qkv_bias,
@@ -226,9 +227,9 @@ class SelfAttention(nn.Module):
             name="proj",
         )(attended)
 
-    def _fuses(self, bias):
+    def _fuses(self, n_clips):
         """Whether TPUs take one kernel; padded clips, in inference, take the plain way."""
-        if jnp.dtype(self.dtype) != jnp.bfloat16 or bias is not None:
+        if jnp.dtype(self.dtype) != jnp.bfloat16 or not can_split(n_clips):
             return False
         from jaxsed.models import fused_attention
 

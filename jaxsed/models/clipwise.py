@@ -1,80 +1,62 @@
 """Runs a function on each device's own clips.
 
-The compiler splits operations over devices by itself, but no kernels: handed one, it
-would have every device compute all clips.
+The compiler splits operations over devices by itself, but not kernels. It has to be
+told how, for which the mesh has to be known where a model is traced: whoever traces it
+names the mesh by `jax.sharding.use_abstract_mesh`.
 """
 
-import functools
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection
 
 import jax
-from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, PartitionSpec
 
 Arrays = dict[str, jax.Array]
 
 
+def can_split(n_clips: int) -> bool:
+    """Whether the mesh is known, and its devices can share so many clips equally."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return not mesh.empty and n_clips % mesh.size == 0
+
+
 def clipwise(
-    function: Callable[[Arrays, Hashable], Arrays],
+    function: Callable[[Arrays], Arrays],
+    arrays: Arrays,
+    mesh: AbstractMesh,
     whole: Collection[str] = (),
     summed: Collection[str] = (),
-) -> Callable[[Arrays, Hashable], Arrays]:
-    """Wraps a function that treats clips alike, so that each device takes its own.
+) -> Arrays:
+    """Runs a function that treats clips alike, each device on its own.
 
     Args:
-        function: Arrays by name and options -> arrays by name; the first axis of all is
-            that of clips, but for those named below.
+        function: Arrays by name -> arrays by name; the first axis of all is that of
+            clips, but for those named below.
+        arrays: What it is called with.
+        mesh: Of `jax.sharding.get_abstract_mesh` in the forward pass: a backward pass
+            is traced later. Clips are split over all its axes; an empty one splits
+            nothing.
         whole: Names of arrays that all devices read whole.
         summed: Names of results that are sums over clips.
 
     Returns:
-        The same function, of arrays that may be split over devices by clips.
+        What the function gives for all clips.
     """
+    if mesh.empty:
+        return function(arrays)
+    axes = mesh.axis_names
+    by_clip, everywhere = PartitionSpec(axes), PartitionSpec()
 
-    @functools.partial(custom_partitioning, static_argnums=(1,))
-    def call(arrays, options):
-        return function(arrays, options)
+    def of_own_clips(arrays):
+        found = function(arrays)
+        for name in found.keys() & summed:
+            found[name] = jax.lax.psum(found[name], axes)
+        return found
 
-    def partition(options, mesh, arguments, results):
-        (arguments,) = arguments
-        axes = next(
-            array.sharding.spec[0] if len(array.sharding.spec) else None
-            for name, array in sorted(arguments.items())
-            if name not in whole
-        )
-
-        def sharding(name):
-            split = name not in whole and name not in summed
-            return NamedSharding(mesh, PartitionSpec(axes if split else None))
-
-        def of_own_clips(arrays):
-            found = function(arrays, options)
-            for name in summed:
-                if name in found and axes is not None:
-                    found[name] = jax.lax.psum(found[name], axes)
-            return found
-
-        return (
-            mesh,
-            of_own_clips,
-            {name: sharding(name) for name in results},
-            ({name: sharding(name) for name in arguments},),
-        )
-
-    def wrapped(arrays: Arrays, options: Hashable) -> Arrays:
-        results = jax.eval_shape(lambda arrays: function(arrays, options), arrays)
-        left = _rule(arrays, whole, "i")
-        right = _rule(results, summed, "o")
-        call.def_partition(partition=partition, sharding_rule=f"{left} -> {right}")
-        return call(arrays, options)
-
-    return wrapped
-
-
-def _rule(arrays, undivided, prefix):
-    """One letter for clips, which may be split, and a name of its own for each axis."""
-    terms = []
-    for index, (name, array) in enumerate(sorted(arrays.items())):
-        axes = [f"{prefix}{index}x{axis}" for axis in range(len(array.shape))]
-        terms.append(" ".join(axes if name in undivided else ["b", *axes[1:]]))
-    return ", ".join(terms)
+    results = jax.eval_shape(function, arrays)
+    return jax.shard_map(
+        of_own_clips,
+        mesh=mesh,
+        in_specs=({n: everywhere if n in whole else by_clip for n in arrays},),
+        out_specs={n: everywhere if n in summed else by_clip for n in results},
+        check_vma=False,  # of what a kernel gives, nothing is known
+    )(arrays)

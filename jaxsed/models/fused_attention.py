@@ -52,21 +52,26 @@ def fused_attention(
     Returns:
         `[b, s, d]`, of the type of `qkv`.
     """
-    return _attention(qkv, bias, seeds, (heads, rate, interpret))
+    mesh = jax.sharding.get_abstract_mesh()
+    return _attention(qkv, bias, seeds, mesh, (heads, rate, interpret))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _attention(qkv, bias, seeds, options):
-    return _forward_call(_named(qkv, bias, seeds), options)["attended"]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _attention(qkv, bias, seeds, mesh, options):
+    arrays = _named(qkv, bias, seeds)
+    forward = functools.partial(_forward, options=options)
+    return clipwise(forward, arrays, mesh, whole=["table"])["attended"]
 
 
-def _attention_forward(qkv, bias, seeds, options):
-    return _attention(qkv, bias, seeds, options), (qkv, bias, seeds)
+def _attention_forward(qkv, bias, seeds, mesh, options):
+    return _attention(qkv, bias, seeds, mesh, options), (qkv, bias, seeds)
 
 
-def _attention_backward(options, residuals, grad):
+def _attention_backward(mesh, options, residuals, grad):
     qkv, bias, seeds = residuals
-    grads = _backward_call({**_named(qkv, bias, seeds), "grad": grad}, options)
+    arrays = {**_named(qkv, bias, seeds), "grad": grad}
+    backward = functools.partial(_backward, options=options)
+    grads = clipwise(backward, arrays, mesh, whole=["table"], summed=["grad_table"])
     grad_bias = None
     if bias is not None:
         grad_bias = grads["grad_gate"], grads["grad_table"]
@@ -100,10 +105,6 @@ def _backward(arrays, options):
         if name in ("qkv", "gate", "table")
     }
     return _call(backward_kernel, arrays, results, options)
-
-
-_forward_call = clipwise(_forward, whole=("table",))
-_backward_call = clipwise(_backward, whole=("table",), summed=("grad_table",))
 
 
 def _call(kernel, arrays, results, options):

@@ -179,25 +179,33 @@ def test_tpus_take_one_kernel_with_the_same_result(monkeypatch, gated):
     plain = taken()
     on_a_tpu(monkeypatch)
     loss = functools.partial(loss)  # compiled anew
-    fused = taken()
+    mesh = jax.sharding.AbstractMesh((1, 1), ("data", "fsdp"))
+    with jax.sharding.use_abstract_mesh(mesh):
+        fused = taken()
     for our, their in zip(jax.tree.leaves(fused), jax.tree.leaves(plain)):
         scale = np.abs(their).max() + 1e-6
         np.testing.assert_allclose(our / scale, their / scale, atol=0.03)
 
 
-def test_the_kernel_is_for_bfloat16_and_clips_without_padding():
+def test_the_kernel_is_for_bfloat16_and_clips_without_padding_on_a_known_mesh():
     padding = jax.ShapeDtypeStruct((2, 1, 1, 19), jnp.float32)
     init = jax.nn.initializers.normal(0.05)
-    for dtype, heads, bias, fused in (
-        ("bfloat16", 2, None, True),
-        ("bfloat16", 3, None, False),
-        ("bfloat16", 2, padding, False),
-        ("float32", 2, None, False),
+    one, three = (
+        jax.sharding.AbstractMesh((size, 1), ("data", "fsdp")) for size in (1, 3)
+    )
+    for dtype, heads, bias, mesh, fused in (
+        ("bfloat16", 2, None, one, True),
+        ("bfloat16", 2, None, three, False),
+        ("bfloat16", 2, None, None, False),
+        ("bfloat16", 3, None, one, False),
+        ("bfloat16", 2, padding, one, False),
+        ("float32", 2, None, one, False),
     ):
         module = SelfAttention(128 // 2 * heads, heads, True, init, dtype)
         x = jax.ShapeDtypeStruct((2, 19, module.width), jnp.float32)
         params = jax.eval_shape(module.init, jax.random.key(0), x)
-        lowered = jax.jit(module.apply).trace(params, x, bias)
+        with jax.sharding.use_abstract_mesh(mesh or jax.sharding.get_abstract_mesh()):
+            lowered = jax.jit(module.apply).trace(params, x, bias)
         text = lowered.lower(lowering_platforms=("tpu",)).as_text()
         assert ("tpu_custom_call" in text) == fused
 

@@ -77,11 +77,12 @@ def test_each_device_takes_its_own_clips(case):
         None if bias is None else (by_clip, everywhere),
         None if seeds is None else by_clip,
     )
-    compiled = (
-        jax.jit(lambda *operands: gradients(fused, *operands), in_shardings=shardings)
-        .lower(*operands)
-        .compile()
-    )
+
+    def on_mesh(*operands):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return gradients(fused, *operands)
+
+    compiled = jax.jit(on_mesh, in_shardings=shardings).lower(*operands).compile()
     assert "all-gather" not in compiled.as_text()
     found = compiled(*jax.device_put(operands, shardings))
     assert_close(found, expected)
