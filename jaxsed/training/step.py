@@ -55,7 +55,9 @@ def make_train_step(
     """
 
     def with_updates(params: Params, batch: Batch, key: jax.Array):
-        loss, measurements, *recorded = loss_fn(params, batch, key)
+        # Kernels have to be told which devices there are.
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            loss, measurements, *recorded = loss_fn(params, batch, key)
         return loss, (measurements, recorded[0] if recorded else {})
 
     def gradients(params: Params, batch: Batch, key: jax.Array):
