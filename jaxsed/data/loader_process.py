@@ -14,11 +14,13 @@ import signal
 import threading
 from multiprocessing import connection
 
+import numpy as np
 from grain.multiprocessing import SharedMemoryArray
 
 from jaxsed.errors import InputError
 
 _has_begun = False
+_SMALL_BYTES = 4096
 _SAVE_MEMORY = "lower data.workers, batch_size or data.cache_decoded_bytes"
 _LIKELY_REASONS = {
     signal.SIGKILL: f"most likely memory ran out; {_SAVE_MEMORY}",
@@ -72,6 +74,19 @@ def in_one_line(error: Exception) -> InputError | None:
         how = f"was killed by {signal.Signals(-code).name}"
     why = _LIKELY_REASONS.get(-code, "its own words are above, if it left any")
     return InputError(f"a loader process (data.workers) {how}: {why}")
+
+
+def adopted(array: np.ndarray) -> np.ndarray:
+    """Returns an array of a batch, its shared memory gone with the last who uses it.
+
+    By itself grain's array gives the memory back in the program's good end only. Each
+    also has an open file: who keeps the rows of many batches shall not run out of them,
+    so small arrays are copied.
+    """
+    if getattr(array, "_unlink_on_del", False):
+        array.shm.unlink()  # the name; what is open stays
+        array._unlink_on_del = False
+    return np.array(array) if array.nbytes < _SMALL_BYTES else array
 
 
 def _settle() -> None:

@@ -8,14 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import grain
-import numpy as np
 from absl import flags
 
 from jaxsed.data import loader_process
 from jaxsed.data.speed import LoaderSpeed
 from jaxsed.errors import InputError
-
-_SMALL_BYTES = 4096
 
 
 class BatchIterator(grain.DatasetIterator):
@@ -81,12 +78,7 @@ class BatchIterator(grain.DatasetIterator):
         batch = timed["batch"]
         self.speed.add(len(batch["index"]), timed["core_seconds"], waited)
         self._next_batch += 1
-        # Each shared array has an open file. Who keeps the rows of many batches shall
-        # not run out of them.
-        return {
-            name: np.array(array) if array.nbytes < _SMALL_BYTES else array
-            for name, array in batch.items()
-        }
+        return {name: loader_process.adopted(array) for name, array in batch.items()}
 
     def _computed_ahead(self) -> grain.DatasetIterator:
         if not self._ahead:

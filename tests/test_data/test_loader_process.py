@@ -4,9 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
+import numpy as np
 import pytest
+from grain.multiprocessing import SharedMemoryArray
 
 from jaxsed.data import loader_process
 from jaxsed.data.pipelines import training_batches
@@ -99,6 +102,22 @@ def test_a_program_that_forgets_its_iterator_ends(tmp_path):
     assert process.returncode == 0
     assert "Traceback" not in words and "leaked" not in words
     wait_until_gone(worker)
+
+
+@pytest.mark.parametrize("n", [16, 100_000])
+def test_shared_memory_goes_with_its_last_user(n):
+    array = SharedMemoryArray((n,), np.uint8)
+    array[:] = 7
+    array.unlink_on_del()  # as grain hands it out
+    name = array.shm.name
+    adopted = loader_process.adopted(array)
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name)
+    assert (adopted is array) == (n > 4096)
+    del array
+    assert (adopted == 7).all()
+    plain = np.zeros(n)
+    np.testing.assert_array_equal(loader_process.adopted(plain), plain)
 
 
 def test_other_ends_of_a_worker():
