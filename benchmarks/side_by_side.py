@@ -30,7 +30,8 @@ def serve(prepare: Callable[..., Callable[[], object]]) -> None:
     """Answers requests on stdin until it closes; call it in a contender's process.
 
     Args:
-        prepare: keyword arguments of a cell -> what is to be timed, ready to run.
+        prepare: keyword arguments of a cell -> what is to be timed, ready to run. What
+            it has as `facts`, a dict of numbers, is part of the answers.
     """
     call = None
     for line in sys.stdin:
@@ -48,7 +49,8 @@ def serve(prepare: Callable[..., Callable[[], object]]) -> None:
         else:
             call()
             seconds = time.perf_counter() - start
-        answer = {"seconds": seconds, "peak_mib": peak_mib()}
+        facts = getattr(call, "facts", {})
+        answer = {"seconds": seconds, "peak_mib": peak_mib(), **facts}
         print(MARK + json.dumps(answer), flush=True)
 
 
@@ -103,8 +105,8 @@ def race(
         **cell: handed to `serve`'s `prepare`.
 
     Returns:
-        For each contender `seconds` (median), `first_seconds` (with compilation) and
-        `peak_mib` (of the whole process).
+        For each contender `seconds` (median), `first_seconds` (with compilation),
+        `peak_mib` (of the whole process) and the facts of its call.
     """
     first = {name: c.prepare(**cell)["seconds"] for name, c in contenders.items()}
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
@@ -113,9 +115,9 @@ def race(
             runs[name].append(contender.run())
     return {
         name: {
+            **of_one[-1],
             "seconds": statistics.median(run["seconds"] for run in of_one),
             "first_seconds": first[name],
-            "peak_mib": of_one[-1]["peak_mib"],
         }
         for name, of_one in runs.items()
     }

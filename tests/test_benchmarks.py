@@ -3,6 +3,7 @@
 import os
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import (
@@ -12,6 +13,7 @@ from benchmarks import (
     encoders,
     evaluation,
     loader,
+    step,
     where_time_goes,
 )
 from benchmarks.side_by_side import Contender, race
@@ -100,3 +102,10 @@ def test_an_index_is_measured(tmp_path, capsys):
     loader.measure_index(tmp_path / "data")
     words = capsys.readouterr().out
     assert "300 clips, 0 MiB of index" in words and "balanced_epoch: first" in words
+
+
+def test_a_step_is_computed_in_some_way():
+    way = step.Way(devices=8, fsdp=8, accumulate=2, remat="blocks")
+    call = step.prepare("tiny_atst_frame", way, batch=16, clip_seconds=0.4)
+    assert np.isfinite(call())
+    assert call.facts["activations_mib"] > 0
