@@ -116,7 +116,7 @@ def write_teacher(folder: Path, data: PreparedData) -> TeacherLogits:
                 shard.begin(1)
                 for _ in shard.rows:
                     logits = rng.normal(-4, 2, (1, *shard.clip_shape))
-                    shard.write(logits.astype(np.float32))
+                    shard.write(logits.astype(np.float16))
                 shard.end()
     return TeacherLogits(folder)
 
