@@ -99,8 +99,8 @@ def time(
     Returns:
         `computing` by the compiler's estimate; `kernels`, which it has none of;
         `waiting` for collectives; `step`, the sum, or `exchanging` where that is more.
-        `arithmetic` and `streaming`, lower bounds: model FLOPs at the peak, bytes
-        at the memory's bandwidth. `exchanging`, all collectives at the links' speed.
+        Beside it `arithmetic`, model FLOPs at the peak; `streaming`, bytes at the
+        memory's bandwidth; `exchanging`, all collectives at the links' speed.
         `mfu`: arithmetic / step; `mfu_computing`: without the waiting.
     """
     chip = topology.chip

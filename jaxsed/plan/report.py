@@ -99,11 +99,10 @@ def _time(plan: Plan) -> Iterator[Line]:
         ),
     )
     yield (
-        "  lower bounds",
-        (
-            f"{_ms(time['arithmetic'])} model FLOPs at the peak, {_ms(time['streaming'])} "
-            f"memory, {_ms(time['exchanging'])} links"
-        ),
+        "  beside it",
+        f"{_ms(time['arithmetic'])} model FLOPs at the peak, "
+        f"{_ms(time['exchanging'])} links; XLA's bytes at the memory's bandwidth "
+        f"{_ms(time['streaming'])}, though some stay on the chip",
     )
     yield "  MFU", f"{time['mfu']:.0%}; without waiting {time['mfu_computing']:.0%}"
     yield (

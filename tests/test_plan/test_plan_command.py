@@ -33,7 +33,6 @@ def test_a_training_is_planned_for_fake_devices(monkeypatch, tmp_path, capfd):
         (["--confg.batch_size=8"], "unknown argument --confg.batch_size=8"),
         (["--topology=v5e:9"], "unknown topology 'v5e:9'"),
         (["--config=configs/studend.py"], "no config file configs/studend.py"),
-        (["--config=configs/debug.py"], "stage=chain has no training step"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(arguments, message, capfd):

@@ -84,6 +84,7 @@ def test_every_figure_is_in_the_report():
         "3 of 360.0 MB in all; a device sends 675.0 MB"
     )
     assert lines["step"].startswith("100.00 ms: 80.00 ms computing")
+    assert lines["beside it"].startswith("40.00 ms model FLOPs at the peak, 30.00 ms")
     assert lines["MFU"] == "40%; without waiting 50%"
     assert lines["training"] == "36000 steps: 1 h, 16 device hours, 2,560 clips/s"
     assert lines["loader"].startswith("640 clips/s and 420.0 MB/s on each of 4 hosts")
