@@ -29,10 +29,8 @@ def _lines(plan: Plan) -> Iterator[Line]:
     sequence = "" if model["sequence"] == "none" else f" + {model['sequence']}"
     yield (
         "model",
-        (
-            f"{model['encoder']}{sequence}, {model['parameters'] / 1e6:.1f} M parameters, "
-            f"{model['dtype']}"
-        ),
+        f"{model['encoder']}{sequence}, {model['parameters'] / 1e6:.1f} M parameters, "
+        f"{model['dtype']}",
     )
     yield "classes", f"{classes['count']} ({classes['from']})"
     mesh = " x ".join(f"{axis} {size}" for axis, size in plan["mesh"].items())
@@ -72,18 +70,14 @@ def _work(plan: Plan) -> Iterator[Line]:
     yield "model FLOPs a step", f"{work['model_flops'] / 1e12:.4g} T, all devices"
     yield (
         "XLA, a device",
-        (
-            f"{work['program_flops'] / 1e12:.4g} TFLOP, "
-            f"{work['accessed_bytes'] / 1e9:.4g} GB read and written"
-        ),
+        f"{work['program_flops'] / 1e12:.4g} TFLOP, "
+        f"{work['accessed_bytes'] / 1e9:.4g} GB read and written",
     )
     for kind, one in sorted(plan["collectives"].items()):
         yield (
             kind,
-            (
-                f"{one['count']} of {_mb(one['n_bytes'])} in all; a device sends "
-                f"{_mb(one['sent_bytes'])}, of that {_mb(one['waited_bytes'])} while it waits"
-            ),
+            f"{one['count']} of {_mb(one['n_bytes'])} in all; a device sends "
+            f"{_mb(one['sent_bytes'])}, of that {_mb(one['waited_bytes'])} while it waits",
         )
     if not plan["collectives"]:
         yield "collectives", "none"
@@ -91,12 +85,11 @@ def _work(plan: Plan) -> Iterator[Line]:
 
 def _time(plan: Plan) -> Iterator[Line]:
     time, training, loader = plan["time"], plan["training"], plan["loader"]
+    kernels = f" + {_ms(time['kernels'])} kernels (at least)" if time["kernels"] else ""
     yield (
         "step",
-        (
-            f"{_ms(time['step'])}: {_ms(time['computing'])} computing (compiler's estimate) "
-            f"+ {_ms(time['waiting'])} waiting for others (at least)"
-        ),
+        f"{_ms(time['step'])}: {_ms(time['computing'])} computing (compiler's estimate)"
+        f"{kernels} + {_ms(time['waiting'])} waiting for others (at least)",
     )
     yield (
         "  beside it",
@@ -107,19 +100,15 @@ def _time(plan: Plan) -> Iterator[Line]:
     yield "  MFU", f"{time['mfu']:.0%}; without waiting {time['mfu_computing']:.0%}"
     yield (
         "training",
-        (
-            f"{plan['steps']} steps: {training['hours']:.3g} h, "
-            f"{training['device_hours']:.3g} device hours, "
-            f"{training['clips_per_second']:,.0f} clips/s"
-        ),
+        f"{plan['steps']} steps: {training['hours']:.3g} h, "
+        f"{training['device_hours']:.3g} device hours, "
+        f"{training['clips_per_second']:,.0f} clips/s",
     )
     yield (
         "loader",
-        (
-            f"{loader['clips_per_second_per_host']:,.0f} clips/s and "
-            f"{_mb(loader['bytes_per_second_per_host'])}/s on each of {plan['hosts']} hosts "
-            f"({loader['devices_per_host']} devices)"
-        ),
+        f"{loader['clips_per_second_per_host']:,.0f} clips/s and "
+        f"{_mb(loader['bytes_per_second_per_host'])}/s on each of {plan['hosts']} hosts "
+        f"({loader['devices_per_host']} devices)",
     )
 
 

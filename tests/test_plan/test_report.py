@@ -94,6 +94,14 @@ def test_every_figure_is_in_the_report():
     assert "libtpu 0.0.42.1" in lines["compiled"]
 
 
+def test_kernels_are_told_apart():
+    time = {**PLAN["time"], "step": 0.105, "kernels": 0.005}
+    step = lines_of({**PLAN, "time": time})["step"]
+    assert step.startswith(
+        "105.00 ms: 80.00 ms computing (compiler's estimate) + 5.00 ms"
+    )
+
+
 def test_what_does_not_fit_is_said():
     kept = ("topology", "devices", "mesh", "model", "classes", "batch_size")
     plan = {name: PLAN[name] for name in (*kept, "accumulate", "remat")}
