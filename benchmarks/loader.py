@@ -8,7 +8,8 @@ and a teacher's probabilities. `plain` is the same work as one would write it at
 clip at a time in one thread: decode whole, average channels, resample, mark labels, take
 the sigmoid in float32, stack. (What the released code does a clip needs torch and a
 compiled mp3 decoder; it resamples with another filter.) Plain and loader take turns.
-Rates `a core` count the time of the core alone, whatever else the machine does.
+Rates `a core` count the time of the core alone, whatever else the machine does; the
+loader's, with the most workers, includes handing batches to the training process.
 
 The second part writes an index and opens it in a process of its own.
 """

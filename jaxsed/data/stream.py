@@ -42,7 +42,7 @@ class BatchIterator(grain.DatasetIterator):
         self._ahead: list[grain.DatasetIterator] = []  # one, or none
         # Workers of an iterator that is dropped unclosed, by an exception say, would
         # wait, and the program's end for them.
-        weakref.finalize(self, _end, self._ahead)
+        weakref.finalize(self, self._end, self._ahead)
         self._batches = batches
         self._workers = workers
         self.speed = LoaderSpeed(workers, min(threads, prefetch_batches))
@@ -61,7 +61,7 @@ class BatchIterator(grain.DatasetIterator):
     def __next__(self) -> dict:
         self._assert_not_closed()
         if self._next_batch >= len(self._batches):
-            _end(self._ahead)
+            self._end(self._ahead)
             raise StopIteration
         begin = time.perf_counter()
         try:
@@ -69,7 +69,7 @@ class BatchIterator(grain.DatasetIterator):
         except StopIteration:
             raise
         except Exception as error:
-            _end(self._ahead)
+            self._end(self._ahead)
             mended = loader_process.in_one_line(error)
             if mended is None:
                 raise
@@ -126,23 +126,24 @@ class BatchIterator(grain.DatasetIterator):
                     f"{saved.get(name)!r}, this run has {self._identity.get(name)!r}: "
                     "go on with the same value, or start anew"
                 )
-        _end(self._ahead)
+        self._end(self._ahead)
         self._next_batch = int(state["next_batch"])
 
     def rewind(self) -> None:
         """Goes back to the first batch; decoded clips stay in memory."""
-        _end(self._ahead)
+        self._end(self._ahead)
         self._next_batch = 0
 
     def close(self) -> None:
         """Ends the threads or processes that compute ahead."""
-        _end(self._ahead)
+        self._end(self._ahead)
         self._closed = True
 
-
-def _end(ahead: list[grain.DatasetIterator]) -> None:
-    while ahead:
-        ahead.pop().close()
+    @staticmethod
+    def _end(ahead: list[grain.DatasetIterator]) -> None:
+        # No global name: it may be called when the program's are gone already.
+        while ahead:
+            ahead.pop().close()
 
 
 class _Timed:
