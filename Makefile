@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed_dev
 RUN ?= runs/demo
 
 .PHONY: demo test lint bench install clean
@@ -13,20 +14,24 @@ $(STAMP): setup.py
 	  { echo "jaxsed needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[report]'
+	@touch $@
+
+$(DEV): $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
 demo: $(STAMP)
 	JAX_PLATFORMS=cpu $(BIN)/python -m jaxsed.main --config=configs/demo.py --workdir=$(RUN)
 
-test: $(STAMP)
+test: $(DEV)
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(STAMP)
+bench: $(DEV)
 	JAX_PLATFORMS=cpu $(BIN)/python -m benchmarks.pipeline_ablation --workdir=runs/ablation
 
 clean:

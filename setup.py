@@ -29,6 +29,7 @@ EXTRAS = {
     "logging": ["tensorboardX>=2.6"],
     "hdf5": ["h5py>=3.11"],  # the first that goes with numpy 2
     "parquet": ["pyarrow>=17"],  # the first that goes with numpy 2
+    "plan": ["libtpu>=0.0.42"],  # the TPU's compiler, for `jaxsed plan`
     "export": ["flatbuffers>=24"],  # jax.export serialises with it
     "report": ["matplotlib>=3.8"],
     "dev": [
