@@ -25,6 +25,7 @@ def test_a_worker_that_is_killed_is_named_with_the_likely_reason():
         FakeData(), seed=0, batch_size=4, workers=1, threads=1, **SHAPE
     )
     next(batches)
+    time.sleep(0.5)  # killed while it makes shared memory, it would leave some of it
     os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
     reason = r"killed by SIGKILL: most likely memory ran out; lower data\.workers"
     with pytest.raises(InputError, match=reason) as caught:
