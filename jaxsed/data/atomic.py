@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
       InputError: The disk is full, the folder is read-only, and so on.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # Not by process id: in containers every host's process may have number 1.
+    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(beside, "wb") as file:
             yield file

@@ -26,6 +26,7 @@ from multiprocessing import connection
 from pathlib import Path
 
 from jaxsed.data import records
+from jaxsed.data.atomic import write_atomically
 from jaxsed.data.hosts import ALONE, Host
 from jaxsed.data.layouts.source import SourceSplit
 from jaxsed.data.publish import publish
@@ -35,7 +36,6 @@ from jaxsed.data.shards import (
     is_finished,
     journal_path,
     write_shard,
-    write_shared,
 )
 from jaxsed.errors import InputError
 
@@ -166,7 +166,7 @@ def _claim(out: Path, source: SourceSplit) -> None:
         is_new = not path.exists()
         if is_new and not strangers:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_shared(path, json.dumps(mine, indent=1).encode())
+            write_atomically(path, json.dumps(mine, indent=1).encode())
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
     if is_new and strangers:

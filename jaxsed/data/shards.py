@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxsed.audio.decode import AudioError, Decoded, decode
 from jaxsed.data import records
+from jaxsed.data.atomic import write_atomically
 from jaxsed.data.layouts.audio_source import AudioReader
 from jaxsed.data.layouts.source import SourceClip
 from jaxsed.data.problems import (
@@ -97,18 +98,6 @@ def read_journal(shard: Path) -> dict:
     return json.loads(journal_path(shard).read_text(encoding="utf-8"))
 
 
-def write_shared(path: Path, content: bytes) -> None:
-    """Writes a file atomically that other hosts may be writing too.
-
-    Raises:
-      InputError: It cannot be written.
-    """
-    # Not by process id alone: in containers every host's process may have number 1.
-    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    records.write_atomically(beside, content)
-    os.replace(beside, path)
-
-
 def write_shard(task: ShardTask) -> Written:
     """Reads, checks and stores the clips of one shard, then its journal.
 
@@ -130,7 +119,7 @@ def write_shard(task: ShardTask) -> Written:
         }
         os.replace(beside, task.path)
         text = json.dumps(journal, ensure_ascii=False)
-        write_shared(journal_path(task.path), text.encode("utf-8"))
+        write_atomically(journal_path(task.path), text.encode("utf-8"))
     except (OSError, RuntimeError, InputError) as error:
         # Another run may have written it too, published, and removed what is left over.
         if is_finished(task):

@@ -67,6 +67,33 @@ class Folder:
         yield lambda place: Path(self.file(place)).read_bytes()
 
 
+@dataclasses.dataclass(frozen=True)
+class PackFile:
+    """A file that holds many sounds, in rows: what kinds of packs have in common.
+
+    Attributes:
+      root: The data set's folder.
+      file_name: Relative to it, `/` between.
+    """
+
+    root: Path
+    file_name: str
+    in_order = True
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.root / self.file_name
+
+    def file(self, place: int) -> str:
+        """Returns the file, whatever the row."""
+        return str(self.path)
+
+    def name(self, place: int) -> str:
+        """Returns file name and row."""
+        return f"{self.file_name}[{place}]"
+
+
 class AudioSource(NamedTuple):
     """Where the sound of one clip lies.
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from jaxsed.data.layouts.audio_source import AudioSource, ReadPlace
+from jaxsed.data.layouts.audio_source import AudioSource, PackFile, ReadPlace
 from jaxsed.data.layouts.matching import Found, composed, without_y
 from jaxsed.errors import InputError
 
@@ -24,30 +24,8 @@ _DAMAGE = (OSError, RuntimeError, ValueError, KeyError)
 
 
 @dataclasses.dataclass(frozen=True)
-class Hdf5Pack:
-    """The container of sounds that is the data set `mp3`; a place is a row.
-
-    Attributes:
-      root: The data set's folder.
-      file_name: Relative to it, `/` between.
-    """
-
-    root: Path
-    file_name: str
-    in_order = True
-
-    @property
-    def path(self) -> Path:
-        """The HDF5 file."""
-        return self.root / self.file_name
-
-    def file(self, place: int) -> str:
-        """Returns the pack, whatever the row."""
-        return str(self.path)
-
-    def name(self, place: int) -> str:
-        """Returns file name and row."""
-        return f"{self.file_name}[{place}]"
+class Hdf5Pack(PackFile):
+    """The container of sounds that is the data set `mp3`; a place is a row."""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[ReadPlace]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxsed.data.layouts.audio_source import ReadPlace
+from jaxsed.data.layouts.audio_source import PackFile, ReadPlace
 from jaxsed.errors import InputError
 
 # Rows decoded together; a sound is about 1 MB as FLAC.
@@ -21,32 +21,14 @@ _BUFFER_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
-class ParquetAudio:
+class ParquetAudio(PackFile):
     """The container of sounds that is a column; a place is a row.
 
     Attributes:
-      root: The data set's folder.
-      file_name: Relative to it, `/` between.
       column: Of bytes, or of structures that have `bytes`.
     """
 
-    root: Path
-    file_name: str
     column: str
-    in_order = True
-
-    @property
-    def path(self) -> Path:
-        """The parquet file."""
-        return self.root / self.file_name
-
-    def file(self, place: int) -> str:
-        """Returns the parquet file, whatever the row."""
-        return str(self.path)
-
-    def name(self, place: int) -> str:
-        """Returns file name and row."""
-        return f"{self.file_name}[{place}]"
 
     @contextlib.contextmanager
     def open(self) -> Iterator[ReadPlace]:
