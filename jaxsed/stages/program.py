@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxsed import optim
 from jaxsed.augment import pipeline as augment
@@ -75,7 +75,7 @@ def build_program(
         schedule,
         mesh,
         shardings,
-        prepare=make_prepare(model, config["augment"]),
+        prepare=make_prepare(model, config["augment"], mesh),
         accumulate=config["accumulate"],
     )
     return Program(model, create, abstract_state, shardings, train_step)
@@ -89,15 +89,25 @@ def init_params(model: sed.SoundEventModel, key: jax.Array) -> Params:
 
 
 def make_prepare(
-    model: sed.SoundEventModel, augmentation: Mapping[str, Any]
+    model: sed.SoundEventModel, augmentation: Mapping[str, Any], mesh: Mesh
 ) -> step.Prepare:
     """Returns batch on the wire to batch with `mel`: augment, front-end, augment.
 
     Args:
         model: has the front-end.
         augmentation: settings, see `augment.pipeline`.
+        mesh: devices that share the batch.
     """
     vary_filterbank = augment.resolve(augmentation)["vary_filterbank"]
+    rows = PartitionSpec(sharding.BATCH_AXES)
+    # Each device for its own clips: XLA does not split Fourier transforms, and would
+    # have every device transform the whole batch.
+    frontend = jax.shard_map(
+        lambda audio, bank: model.frontend(audio, bank=bank),
+        mesh=mesh,
+        in_specs=(rows, PartitionSpec()),
+        out_specs=rows,
+    )
 
     def prepare(batch: dict, key: jax.Array) -> dict:
         wave_key, mel_key, bank_key = jax.random.split(key, 3)
@@ -106,7 +116,7 @@ def make_prepare(
             batch = augment.augment_wave(wave_key, batch, augmentation)
         with jax.named_scope("frontend"):
             bank = model.frontend.draw_bank(bank_key) if vary_filterbank else None
-            batch["mel"] = model.frontend(batch.pop("audio"), bank=bank)
+            batch["mel"] = frontend(batch.pop("audio"), bank)
         with jax.named_scope("augment"):
             return augment.augment_mel(mel_key, batch, augmentation)
 

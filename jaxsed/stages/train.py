@@ -120,7 +120,7 @@ def fit(
         notice=notice,
         clip_ids=data.ids,
         title=workdir.name,
-        loader_report=lambda rate: f"{workdir.name}: {batches.speed.report(rate)}",
+        loader_report=batches.speed.report,
     )
     checkpoints.close()
     return state, log

@@ -45,10 +45,11 @@ def mean_over_parts(
         return jax.lax.with_sharding_constraint(columns, rows)
 
     def part(columns: Batch, number: jax.Array | int) -> Batch:
-        return {
+        chosen = {
             name: jax.lax.dynamic_index_in_dim(array, number, axis=1, keepdims=False)
             for name, array in columns.items()
         }
+        return jax.lax.with_sharding_constraint(chosen, rows)
 
     columns = {name: split(array) for name, array in batch.items()}
     shapes = jax.eval_shape(lambda: function(part(columns, 0), key))

@@ -253,9 +253,9 @@ def _evaluate(
     log.write(step, values)
     if values:
         shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-        _write(progress, f"{progress.desc} step {step}: {shown}")
+        _write(progress, f"step {step}: {shown}")
 
 
 def _write(progress: tqdm, line: str) -> None:
     if not progress.disable:
-        progress.write(line)
+        progress.write(f"{progress.desc} {line}")

@@ -54,6 +54,8 @@ def make_train_step(
             examples. Updates are the mean of the parts'.
     """
 
+    everywhere = sharding.replicated(mesh)
+
     def with_updates(params: Params, batch: Batch, key: jax.Array):
         # Kernels have to be told which devices there are.
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
@@ -63,14 +65,17 @@ def make_train_step(
     def gradients(params: Params, batch: Batch, key: jax.Array):
         grad_fn = jax.value_and_grad(with_updates, has_aux=True)
         found, grads = grad_fn(params, batch, key)
-        # As the moments they go into, so that no device ever holds the sum of all.
+        # As the moments they go into: a device adds up and keeps its share of them alone.
         return found, jax.lax.with_sharding_constraint(grads, state_shardings.params)
 
     def train_step(state: TrainState, batch: Batch, run_key: jax.Array):
         key = jax.random.fold_in(run_key, state.step)
+        # Gathered before they are used: left to choose, the partitioner splits small
+        # batches of activations along features instead, and sends those around.
+        params = jax.lax.with_sharding_constraint(state.params, everywhere)
         prepare_key, loss_key = jax.random.split(key)
         (loss, (measurements, recorded)), grads = accumulation.mean_over_parts(
-            functools.partial(gradients, state.params),
+            functools.partial(gradients, params),
             prepare(batch, prepare_key),
             loss_key,
             accumulate,
@@ -88,7 +93,6 @@ def make_train_step(
         new_state = TrainState(state.step + 1, params, opt_state)
         return new_state, measurements
 
-    everywhere = sharding.replicated(mesh)
     return jax.jit(
         train_step,
         in_shardings=(state_shardings, sharding.batch_sharding(mesh), everywhere),

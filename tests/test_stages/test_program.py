@@ -4,6 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from jaxsed.models import sed
+from jaxsed.stages.program import make_prepare
+from jaxsed.training import sharding
 from tests.test_stages import proof
 from tests.test_training import several
 
@@ -47,3 +50,12 @@ def test_two_processes_of_four_devices_compute_what_one_device_does(
     with np.load(tmp_path / "found.npz") as saved:
         leaves = [saved[f"leaf{i}"] for i in range(len(saved.files) - 1)]
         check((saved["losses"], leaves), one_device)
+
+
+def test_a_device_transforms_its_own_clips_alone():
+    mesh = sharding.make_mesh()
+    prepare = make_prepare(sed.build("tiny_atst_frame", 5), {}, mesh)
+    batch = {"audio": jax.ShapeDtypeStruct((16, 16000), np.int16)}
+    placed = (sharding.batch_sharding(mesh), sharding.replicated(mesh))
+    program = jax.jit(prepare, in_shardings=placed).lower(batch, jax.random.key(0))
+    assert "all-gather" not in program.compile().as_text()

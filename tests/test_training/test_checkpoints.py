@@ -117,6 +117,8 @@ def full_disk(n_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+# Writers that TensorStore has not given up on find their event loop gone.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_is_said_and_leaves_the_checkpoint_before(tmp_path):
     mesh = sharding.make_mesh()
     state, abstract, shardings = large_state(mesh)
