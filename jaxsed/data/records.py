@@ -138,16 +138,6 @@ class PreparedData:
         events = index.first_event, index.labels, index.onsets, index.offsets
         return ClassActivity(*events, len(self.vocabulary))
 
-    def active_seconds(self) -> np.ndarray:
-        """Returns how long each class sounds in each clip, float64 `[clips, c]`.
-
-        For data of which such a table fits in memory; `activity` serves any other.
-        """
-        seconds = np.zeros((len(self), len(self.vocabulary)))
-        for clips, labels, active in self.activity().blocks():
-            seconds[clips, labels] = active
-        return seconds
-
     def place(self, i: int) -> str:
         """Returns where clip `i` lies, for messages: its record and shard."""
         shard = self._shards[self._index.shard[i]]

@@ -387,7 +387,7 @@ def test_counts_per_class(bad):
     assert counts["Bark"]["clips"] == counts["Bark"]["events"] == 1
     assert counts["Bark"]["seconds"] == 2.0
     seconds = [counts[name]["seconds"] for name in data.vocabulary.names]
-    np.testing.assert_allclose(data.active_seconds().sum(0), seconds)
+    np.testing.assert_allclose(data.activity().class_seconds(), seconds)
 
 
 def test_the_manifest_describes_itself(bad):

@@ -37,9 +37,9 @@ def test_prior_makes_an_untrained_head_predict_how_common_classes_are(small):
     heads = {"kernel": np.zeros((4, c)), "bias": np.zeros(c)}
     params = start.with_prior({"strong_head": heads, "weak_head": heads}, data)
     found = jax.nn.sigmoid(params["strong_head"]["bias"])
-    expected = data.active_seconds().sum(0) / data.durations.sum()
+    expected = data.activity().class_seconds() / data.durations.sum()
     np.testing.assert_allclose(found, np.clip(expected, 1e-4, 0.5), rtol=1e-4)
-    clips = (data.active_seconds() > 0).mean(0)
+    clips = data.activity().class_clips() / len(data)
     found = jax.nn.sigmoid(params["weak_head"]["bias"])
     np.testing.assert_allclose(found, np.clip(clips, 1e-4, 0.5), rtol=1e-4)
 
