@@ -125,6 +125,23 @@ def _fetch(running: dict[str, jax.Array]) -> Predicted:
     return Predicted(out["index"][keep], out["logits"][keep], out["clip_logits"][keep])
 
 
+def require_frame_labels(data: PreparedData, use: str) -> None:
+    """Refuses data whose labels say what is in a clip, but not when.
+
+    Args:
+        data: prepared.
+        use: what frame labels are needed for.
+
+    Raises:
+        InputError: it has clip labels only.
+    """
+    if data.manifest.get("annotation") == "clips":
+        raise InputError(
+            f"{data.directory} has labels of whole clips, but {use} needs the times of "
+            "events: prepare data with frame labels"
+        )
+
+
 def clip_length(asked_seconds: float, model: SoundEventModel) -> float:
     """Returns how many seconds of a clip a model is given.
 
@@ -181,6 +198,8 @@ class Scorer:
         batch_size: int = 32,
         workers: int = 0,
     ):
+        for metric in set(metrics) - set(evaluator.CLIP_METRICS):
+            require_frame_labels(data, metric)
         self._sample_rate = model.frontend.sample_rate
         self._predict = make_predict(model, mesh, param_shardings)
         self._data, self._vocabulary, self._mesh = data, vocabulary, mesh

@@ -20,7 +20,7 @@ from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.labels.events import offset_frames
 from jaxsed.models import sed
 from jaxsed.stages.program import Objective, Program, build_program
-from jaxsed.stages.scoring import Scorer, clip_length
+from jaxsed.stages.scoring import Scorer, clip_length, require_frame_labels
 from jaxsed.stages.start import start_state
 from jaxsed.stages.workdir import claim
 from jaxsed.training import loop, preemption, processes, sharding
@@ -133,6 +133,8 @@ def training_data(
     targets: str,
 ):
     """Returns the stage's endless batches for this process."""
+    if targets == "frames":
+        require_frame_labels(data, "training on frames")
     source = dict(config["data"])
     del source["train"], source["eval"]
     clip_seconds = clip_length(source.pop("clip_seconds"), model)

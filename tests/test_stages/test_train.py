@@ -8,7 +8,7 @@ import pytest
 import jaxsed
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
-from jaxsed.stages import strong
+from jaxsed.stages import strong, weak
 from jaxsed.training.logs import read_metrics
 from jaxsed.weights import files
 
@@ -98,3 +98,15 @@ def test_a_frozen_encoder_is_left_as_it_is_statistics_included(
     strong.run(small(**changes, **{"optim.frozen": ("^encoder/",)}), tmp_path)
     before, after = (files.load_model(d)[0] for d in (start, tmp_path / "model"))
     jax.tree.map(np.testing.assert_array_equal, after["encoder"], before["encoder"])
+
+
+def test_labels_of_whole_clips_are_no_frame_labels(small, scenes, tmp_path):
+    folder = tmp_path / "clips"
+    shutil.copytree(scenes / "prepared" / "train", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["annotation"] = "clips"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="training on frames needs the times"):
+        strong.run(small(**{"data.train": str(folder)}), tmp_path / "strong")
+    with pytest.raises(InputError, match="psds1"):
+        weak.run(small("weak", **{"data.eval": str(folder)}), tmp_path / "weak")
