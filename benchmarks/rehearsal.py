@@ -45,7 +45,9 @@ def write_clips(folder: Path, split: str, first: int, stop: int, seconds: float)
         segment = f"{split[0]}{index:010d}_0"
         wave = 0.01 * rng.standard_normal(round(seconds * SAMPLE_RATE))
         # Every class comes once, whatever its frequency.
-        labels = rng.choice(len(vocabulary), 1 + rng.poisson(EVENTS_A_CLIP), p=frequency)
+        labels = rng.choice(
+            len(vocabulary), 1 + rng.poisson(EVENTS_A_CLIP), p=frequency
+        )
         labels[0] = index % len(vocabulary)
         for label in labels:
             onset, offset = np.sort(rng.uniform(0, seconds, 2))
@@ -153,10 +155,8 @@ def commands(workdir: Path, train_clips: int, clip_seconds: float) -> dict[str, 
         "--config.optim.warmup_steps=20",
         "--config.optim.max_lr=1e-3",
     ]
-    run = {
-        "prepare": [sys.executable, "-m", "jaxsed.cli", "prepare", "audioset_strong"]
-        + [str(workdir / "source"), "--out", str(data)]
-    }
+    prepare = [sys.executable, "-m", "jaxsed.cli", "prepare", "audioset_strong"]
+    run = {"prepare": [*prepare, str(workdir / "source"), "--out", str(data)]}
     for seed in (0, 1):
         name = f"teacher_{model}_{seed}"
         recipe = f"configs/teacher.py:model={model},seed={seed},data={data}"

@@ -42,5 +42,3 @@ def test_prior_makes_an_untrained_head_predict_how_common_classes_are(small):
     clips = data.activity().class_clips() / len(data)
     found = jax.nn.sigmoid(params["weak_head"]["bias"])
     np.testing.assert_allclose(found, np.clip(clips, 1e-4, 0.5), rtol=1e-4)
-
-
