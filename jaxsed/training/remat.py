@@ -15,10 +15,20 @@ import jax
 
 from jaxsed.errors import check_known
 
+
+def _results_of_products(primitive, *arguments, **options) -> bool:
+    # The dense layer is a function with a gradient of its own, its product inside.
+    return primitive.name == "custom_vjp_call" or (
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable(
+            primitive, *arguments, **options
+        )
+    )
+
+
 # What of a layer is kept for the backward pass, besides what went into it.
 POLICIES = {
-    # Results of dense layers; norms, activations and attention are computed again.
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    # Results of dense layers and kernels; norms, activations, softmax are computed again.
+    "dots": _results_of_products,
     # Nothing: the forward pass of each layer is done twice.
     "blocks": jax.checkpoint_policies.nothing_saveable,
 }

@@ -44,6 +44,15 @@ def test_every_block_is_computed_again(encoder):
     assert "remat" not in str(jax.make_jaxpr(plain)(params))
 
 
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_fewer_products_are_computed_again_where_their_results_are_kept(encoder):
+    def n_products(policy):
+        grad, params = gradient_of(encoder, policy)
+        return str(jax.make_jaxpr(grad)(params)).count("dot_general")
+
+    assert n_products("none") <= n_products("dots") < n_products("blocks")
+
+
 class Layer(nn.Module):
     """Draws, keeps running statistics, and does what the caller says is frozen."""
 
