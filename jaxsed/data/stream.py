@@ -86,7 +86,9 @@ class BatchIterator(grain.DatasetIterator):
         return self._ahead[0]
 
     def _compute_ahead(self, first: int) -> grain.DatasetIterator:
-        batches = grain.MapDataset.source(_Timed(self._batches))
+        batches = grain.MapDataset.source(
+            _Timed(self._batches, self._read_options.num_threads)
+        )
         if first:
             batches = batches.slice(slice(first, None))
         ahead = batches.to_iter_dataset(self._read_options)
@@ -149,12 +151,14 @@ class BatchIterator(grain.DatasetIterator):
 class _Timed:
     """Batches together with the time that a core took for each.
 
-    It is None for the first batch of a process, which pays for imports.
+    It is None for the first batch of each thread of a process: those pay for imports, and
+    how the time of a process falls to them is not known.
     """
 
-    def __init__(self, batches: Sequence):
+    def __init__(self, batches: Sequence, threads: int):
         self._batches = batches
-        self._since: float | None = None
+        self._untimed = max(1, threads)
+        self._since = 0.0
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -166,9 +170,10 @@ class _Timed:
         with _clock_lock:
             # A loader process hands batches over as well, and does nothing else.
             now = time.process_time()
-            since, self._since = self._since, now
-        spent = now - since if loader_process.has_begun() and since is not None else own
-        return {"batch": batch, "core_seconds": None if since is None else spent}
+            spent = now - self._since if loader_process.has_begun() else own
+            self._since, first = now, self._untimed > 0
+            self._untimed -= first
+        return {"batch": batch, "core_seconds": None if first else spent}
 
 
 _clock_lock = threading.Lock()
