@@ -20,6 +20,9 @@ from jaxsed.training import processes
 from jaxsed.training.state import TrainState
 
 STATE, PLACE = "state", "place"
+# Replicas share the writing of an array from this size on: cutting hundreds of smaller
+# ones into slices holds up the loop for longer than writing them takes.
+MIN_SLICE_BYTES = 2**22
 
 
 class Checkpoints:
@@ -39,6 +42,7 @@ class Checkpoints:
                 options=ocp.CheckpointManagerOptions(
                     max_to_keep=keep, cleanup_tmp_directories=True
                 ),
+                handler_registry=_handlers(),
             )
 
     @property
@@ -65,7 +69,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     **{
-                        STATE: ocp.args.StandardSave(state),
+                        STATE: ocp.args.PyTreeSave(state),
                         PLACE: ocp.args.JsonSave(batches.get_state()),
                     }
                 ),
@@ -97,7 +101,12 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     **{
-                        STATE: ocp.args.StandardRestore(target),
+                        STATE: ocp.args.PyTreeRestore(
+                            target,
+                            restore_args=ocp.checkpoint_utils.construct_restore_args(
+                                target
+                            ),
+                        ),
                         PLACE: ocp.args.JsonRestore(),
                     }
                 ),
@@ -170,6 +179,18 @@ class Checkpoints:
                 f"the checkpoint {self._directory / str(step)} cannot be read "
                 f"({_reason(error)}): remove that folder to {go_on}"
             ) from error
+
+
+def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
+    arrays = ocp.type_handlers.ArrayHandler(
+        min_slice_bytes_for_replica_parallel=MIN_SLICE_BYTES,
+    )
+    types = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
+    state = ocp.PyTreeCheckpointHandler(type_handler_registry=types)
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    registry.add(STATE, ocp.args.PyTreeSave, state)
+    registry.add(STATE, ocp.args.PyTreeRestore, state)
+    return registry
 
 
 def _is_step(path: Path) -> bool:
