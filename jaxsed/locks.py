@@ -1,4 +1,4 @@
-"""A folder that one process at a time may write to."""
+"""What one process at a time may write to: a folder of a run, a file in the making."""
 
 import contextlib
 import logging
@@ -22,9 +22,7 @@ _held: dict[Path, IO[str]] = {}
 def hold(folder: Path) -> None:
     """Takes the lock of a folder for this process, until it ends, however it ends.
 
-    The system lets go of it, also after `kill -9`; a lock left behind is no obstacle.
-    Taking it again is no error. Where the system or the file system has no locks, a
-    warning is all there is.
+    Taking it again is no error.
 
     Args:
         folder: must be there; gets a file `.lock` that says who holds it.
@@ -34,13 +32,28 @@ def hold(folder: Path) -> None:
             written to.
     """
     path = folder.resolve() / NAME
-    if path in _held and _is_at(path, _held[path]):
-        return
+    if path not in _held or not _is_at(path, _held[path]):
+        _held[path] = take(path, str(folder))
+
+
+def take(path: Path, what: str) -> IO[str]:
+    """Returns a file that no second process gets as long as it is open.
+
+    The system lets go of it, also after `kill -9`; a lock left behind is no obstacle.
+    Where the system or the file system has no locks, a warning is all there is.
+
+    Args:
+        path: of the lock, in a folder that is there; says who holds it.
+        what: is locked, for messages.
+
+    Raises:
+        InputError: another process holds it; says which. Or it cannot be written.
+    """
     try:
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be written to ({error.strerror}): use another folder"
+            f"{what} cannot be written to ({error.strerror}): use another folder"
         ) from error
     try:
         _lock(file)
@@ -49,20 +62,20 @@ def hold(folder: Path) -> None:
         holder = file.read().strip() or "another process"
         file.close()
         raise InputError(
-            f"{folder} is in use by {holder}: wait until it ends, stop it, or use "
-            "another folder"
+            f"{what} is in use by {holder}: wait until it ends, stop it, or use another "
+            "folder"
         ) from error
     except OSError as error:
         logging.warning(
             "%s cannot be locked (%s): see to it that no second run uses it",
-            folder,
+            what,
             error.strerror,
         )
     with contextlib.suppress(OSError):  # a full disk is the business of what follows
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-    _held[path] = file
+    return file
 
 
 def _lock(file: IO[str]) -> None:

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxsed import locks
 from jaxsed.data.atomic import write_atomically
 from jaxsed.data.teacher_store import (
     IN_PROGRESS,
     MEAN_DTYPE,
     SUM_DTYPE,
     TeacherStore,
-    lock,
 )
 from jaxsed.errors import InputError
 
@@ -65,7 +65,9 @@ class TeacherShard:
         self._unflushed_bytes = 0
         try:
             self._folder.mkdir(exist_ok=True)
-            self._lock_file = lock(self._folder, f"{number:05d}.lock")
+            self._lock_file = locks.take(
+                self._folder / f"{number:05d}.lock", f"shard {number} of {store.folder}"
+            )
         except OSError as error:
             raise _unwritable(self._folder, error) from error
         self.finished = store.crc32(number) is not None

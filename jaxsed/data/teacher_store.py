@@ -164,31 +164,3 @@ def check_room(folder: Path, n_bytes: int) -> None:
             f"{folder} needs {n_bytes / 1e9:.1f} GB more, its disk has "
             f"{free / 1e9:.1f} GB free: make room, or use another disk"
         )
-
-
-def lock(folder: Path, name: str):
-    """Returns an open file that no second process gets as long as it is open.
-
-    Args:
-        folder: exists.
-        name: of the file in it. Where the file system has no locks, nothing is locked.
-
-    Raises:
-        InputError: another process has it.
-    """
-    opened = open(folder / name, "w")  # noqa: SIM115
-    try:
-        import fcntl
-
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # not on this system
-        pass
-    except BlockingIOError as error:
-        opened.close()
-        raise InputError(
-            f"{folder / name} is held by another process that writes here: wait for it, "
-            "or end it"
-        ) from error
-    except OSError:  # not on this file system
-        pass
-    return opened

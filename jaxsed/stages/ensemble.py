@@ -43,9 +43,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxsed import locks
 from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
-from jaxsed.data.teacher_store import TeacherStore, check_room, lock
+from jaxsed.data.teacher_store import TeacherStore, check_room
 from jaxsed.data.teacher_writer import TeacherLogitsWriter
 from jaxsed.errors import InputError
 from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS, offset_frames
@@ -252,7 +253,7 @@ def _finish(
             return
         time.sleep(POLL_SECONDS)
     try:
-        evaluating = lock(workdir, LOCK)
+        evaluating = locks.take(workdir / LOCK, f"the evaluation of {workdir}")
     except InputError:
         if wait:
             raise
