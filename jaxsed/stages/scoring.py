@@ -198,8 +198,9 @@ class Scorer:
         batch_size: int = 32,
         workers: int = 0,
     ):
-        for metric in set(metrics) - set(evaluator.CLIP_METRICS):
-            require_frame_labels(data, metric)
+        for metric in metrics:
+            if metric not in evaluator.CLIP_METRICS:
+                require_frame_labels(data, metric)
         self._sample_rate = model.frontend.sample_rate
         self._predict = make_predict(model, mesh, param_shardings)
         self._data, self._vocabulary, self._mesh = data, vocabulary, mesh

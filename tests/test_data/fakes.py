@@ -19,6 +19,7 @@ class FakeData:
 
     def __init__(self, n_clips=11, seconds=2.0, format="WAV"):
         self.vocabulary = VOCABULARY
+        self.manifest = {"annotation": "frames"}
         self.manifest_hash = f"{n_clips}-{seconds}"
         self.ids = np.array([f"clip{i}" for i in range(n_clips)])
         self.seconds = np.broadcast_to(seconds, n_clips)

@@ -100,6 +100,8 @@ KILLED_RUN = """
         return read_clip(clip, *rest)
 
     if __name__ == "__main__":
+        # Who starts tests in the background has them ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         source, out, how, workers = sys.argv[1:]
         progress = lambda shards, total: shards
         if how == "interrupted":

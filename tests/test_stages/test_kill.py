@@ -8,7 +8,7 @@ def test_a_killed_chain_ends_with_the_same_bits(tmp_path):
         tmp_path,
         kills=1,
         seed=1,
-        stages=("weak_atst_frame", "ensemble", "student"),
+        stages=("ensemble", "student"),
         # One kind of encoder: what is tested is resuming, and a start costs seconds.
         config="configs/debug.py:atst_frame",
     )
