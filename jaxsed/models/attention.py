@@ -9,12 +9,22 @@ import jax.numpy as jnp
 
 from jaxsed.models import dropout as dropping
 from jaxsed.models.clipwise import can_split
-from jaxsed.models.dense import Dense, materialized, row_major, transposed
+from jaxsed.models.dense import Dense, row_major
+from jaxsed.models.plain_attention import Operands, attend_by_head
 
-# Scores of more than this go through a CPU's memory rather than its caches, where clips
-# are then taken one by one (32 MiB; benchmarks/encoders.py).
-CACHED_SCORES = 2**23
 NEVER = -1e30  # a score that softmax turns into exactly 0, also beside a bias
+
+
+class GatedBias(NamedTuple):
+    """A bias `gate[b, h, q] * table[h, q, k]`, which is never written down as such.
+
+    Attributes:
+        gate: float32 `[b, heads, s]`, by query.
+        table: float32 `[heads, s, s]`, queries before keys; the same for all clips.
+    """
+
+    gate: jax.Array
+    table: jax.Array
 
 
 def attend(
@@ -24,6 +34,7 @@ def attend(
     bias: jax.Array | None = None,
     dropout: float = 0.0,
     seeds: jax.Array | None = None,
+    gated: GatedBias | None = None,
 ) -> jax.Array:
     """Scaled dot-product attention, `softmax(q k^T / sqrt(e) + bias) v`.
 
@@ -39,6 +50,7 @@ def attend(
             (queries before keys); float32. `padding_bias` masks by it.
         dropout: Rate at which attention weights are dropped, after the softmax.
         seeds: int32 `[b, heads, 2]` for it, from `dropout.seeds`; None for no dropout.
+        gated: A further bias, in two factors.
 
     Returns:
         `[b, s, heads, e]` in the type of `value`.
@@ -47,32 +59,11 @@ def attend(
     # Heads beside clips: a product whose batch axes are not in front is slower on the
     # CPU (benchmarks/attention.py).
     by_head = [row_major(jnp.swapaxes(x, 1, 2)) for x in (scaled, key, value)]
-    n_clips, heads, n_tokens = by_head[0].shape[:3]
-    pairs = (n_clips, heads, n_tokens, n_tokens)
     if bias is not None:
-        bias = jnp.broadcast_to(bias, pairs)
-    if dropout == 0 or seeds is None:
-        return jnp.swapaxes(_attend_by_head(*by_head, bias, None), 1, 2)
-    kept = kept_weights(seeds, n_tokens, dropout)
-    attended = _attend_by_head(*by_head, bias, kept) / (1 - dropout)
-    return jnp.swapaxes(attended, 1, 2)
-
-
-def kept_weights(seeds: jax.Array, n_tokens: int, rate: float) -> jax.Array:
-    """Draws which attention weights dropout keeps.
-
-    Args:
-        seeds: int32 `[b, heads, 2]`.
-        n_tokens: s.
-        rate: At which weights are dropped.
-
-    Returns:
-        bool `[b, heads, s, s]`, queries before keys. Positions count keys before
-        queries, as in `fused_attention`.
-    """
-    positions = dropping.positions((n_tokens, n_tokens)).T
-    first, second = seeds[..., 0, None, None], seeds[..., 1, None, None]
-    return dropping.keep(positions, (first, second), rate)
+        bias = bias.reshape((1,) * (4 - bias.ndim) + bias.shape)
+    gate, table = (None, None) if gated is None else gated
+    operands = Operands(*by_head, bias=bias, gate=gate, seeds=seeds)
+    return jnp.swapaxes(attend_by_head(operands, table, dropout), 1, 2)
 
 
 def padding_bias(valid: jax.Array) -> jax.Array:
@@ -85,74 +76,6 @@ def padding_bias(valid: jax.Array) -> jax.Array:
         float32 `[b, 1, 1, s]`, for `attend`.
     """
     return jnp.where(valid, 0.0, NEVER)[:, None, None, :]
-
-
-@jax.custom_vjp
-def _attend_by_head(query, key, value, bias, kept):
-    def together(*operands):
-        return _attend_forward(*operands)[0]
-
-    def clip_by_clip(*operands):
-        def one(clip):
-            return together(*jax.tree.map(lambda x: x[None], clip))[0]
-
-        return jax.lax.map(one, operands)
-
-    operands = query, key, value, bias, kept
-    n_clips, heads, n_tokens = query.shape[:3]
-    if n_clips * heads * n_tokens**2 <= CACHED_SCORES:
-        return together(*operands)
-    return jax.lax.platform_dependent(*operands, cpu=clip_by_clip, default=together)
-
-
-def _attend_forward(query, key, value, bias, kept):
-    scores = _product(query, transposed(key))
-    if bias is not None:
-        scores = scores + bias.astype(scores.dtype)
-    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    # Of the bias only its type is kept, if there is one.
-    marker = None if bias is None else jnp.zeros((), bias.dtype)
-    attended = _product(_dropped(weights, kept), value).astype(value.dtype)
-    return attended, (query, key, value, weights, marker, kept)
-
-
-def _attend_backward(residuals, grad):
-    query, key, value, weights, marker, kept = residuals
-    grad = row_major(grad)
-    grad_value = _product(transposed(_dropped(weights, kept)), grad)
-    grad_weights = _dropped(_product(grad, transposed(value)), kept)
-    inner = jnp.sum(grad_weights * weights, axis=-1, keepdims=True)
-    grad_scores = weights * (grad_weights - inner)
-    grad_bias = None if marker is None else grad_scores.astype(marker.dtype)
-    grad_scores = materialized(grad_scores.astype(query.dtype))
-    grad_query = _product(grad_scores, key).astype(query.dtype)
-    grad_key = _product(transposed(grad_scores), query).astype(key.dtype)
-    return grad_query, grad_key, grad_value.astype(value.dtype), grad_bias, None
-
-
-_attend_by_head.defvjp(_attend_forward, _attend_backward)
-
-
-def _dropped(weights, kept):
-    return weights if kept is None else jnp.where(kept, weights, 0)
-
-
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Matrix product, summed in and given as float32 (or better)."""
-    accumulate = jnp.promote_types(a.dtype, jnp.float32)
-    return jnp.matmul(a, b, preferred_element_type=accumulate)
-
-
-class GatedBias(NamedTuple):
-    """A bias `gate[b, h, q] * table[h, q, k]`, which is never written down as such.
-
-    Attributes:
-        gate: float32 `[b, heads, s]`, by query.
-        table: float32 `[heads, s, s]`, queries before keys; the same for all clips.
-    """
-
-    gate: jax.Array
-    table: jax.Array
 
 
 # From the queries [b, s, heads, e] of a layer to its bias.
@@ -245,11 +168,8 @@ class SelfAttention(nn.Module):
         )
 
     def _plain(self, qkv, gated, seeds, bias=None):
-        if gated is not None:
-            of_pairs = gated.gate[..., None] * gated.table
-            bias = of_pairs if bias is None else of_pairs + bias
         query, key, value = (self._per_head(x) for x in jnp.split(qkv, 3, axis=-1))
-        attended = attend(query, key, value, bias, self.dropout, seeds)
+        attended = attend(query, key, value, bias, self.dropout, seeds, gated)
         return attended.reshape(*qkv.shape[:2], self.width)
 
     def _per_head(self, features):

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsed.models import attention, dropout, fused_attention
+from jaxsed.models import dropout, fused_attention
 from jaxsed.models.attention import (
     GatedBias,
     SelfAttention,
     attend,
-    kept_weights,
     padding_bias,
 )
+from jaxsed.models.plain_attention import kept_weights
 from tests.test_models import drawn
 
 
@@ -257,17 +257,3 @@ def test_the_projection_out_may_start_otherwise():
     module = SelfAttention(12, 3, True, init, "float32", proj_init=zeros)
     params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 4, 12)))["params"]
     assert not np.any(params["proj"]["kernel"]) and np.any(params["qkv"]["kernel"])
-
-
-def test_clips_taken_one_by_one_give_the_same(monkeypatch):
-    query, key, value = (
-        jax.random.normal(key, (3, 7, 3, 4))
-        for key in jax.random.split(jax.random.key(3), 3)
-    )
-    for bias in (None, jax.random.normal(jax.random.key(4), (3, 7, 7))):
-        together = attend(query, key, value, bias)
-        monkeypatch.setattr(attention, "CACHED_SCORES", 0)
-        np.testing.assert_allclose(
-            jax.jit(attend)(query, key, value, bias), together, atol=1e-6
-        )
-        monkeypatch.undo()

@@ -5,8 +5,9 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxsed.models import dropout
-from jaxsed.models.attention import attend, kept_weights
+from jaxsed.models.attention import attend
 from jaxsed.models.fused_attention import fits, fused_attention
+from jaxsed.models.plain_attention import kept_weights
 
 CLIPS, TOKENS, HEADS, WIDTH = 4, 21, 4, 256
 
