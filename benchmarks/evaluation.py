@@ -14,6 +14,7 @@ Expected: ours at least ten times as fast, under 2 GB, and the same numbers to 1
 """
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
@@ -115,21 +116,27 @@ def ours(folder: Path) -> dict:
     }
 
 
-def reference(folder: Path, labels: list[int]) -> dict:
-    """Evaluates some classes as PretrainedSED does; returns times and results."""
+@functools.cache
+def writable_frame():
+    """A DataFrame whose `to_numpy` copies: sed_scores_eval 0.0.4 writes into what it
+    is given, and pandas 3 hands out read-only arrays."""
     import pandas as pd
-    import sed_scores_eval
-    from scipy import ndimage
 
     class Frame(pd.DataFrame):
-        """sed_scores_eval 0.0.4 writes to what pandas 3 hands out read-only."""
-
         @property
         def _constructor(self):
             return Frame
 
         def to_numpy(self, *args, **kwargs):
             return np.array(super().to_numpy(*args, **kwargs))
+
+    return Frame
+
+
+def reference(folder: Path, labels: list[int]) -> dict:
+    """Evaluates some classes as PretrainedSED does; returns times and results."""
+    import sed_scores_eval
+    from scipy import ndimage
 
     store = ScoreStore(folder / "scores")
     keys = {label: f"k{label}" for label in labels}
@@ -151,7 +158,7 @@ def reference(folder: Path, labels: list[int]) -> dict:
         for clip, scores in zip(clips, np.stack(of_classes, axis=2), strict=True):
             scores = ndimage.median_filter(scores.astype("f4"), (MEDIAN_FRAMES, 1))
             table = np.column_stack([times[:-1], times[1:], scores])
-            frame = Frame(table, columns=["onset", "offset", *keys.values()])
+            frame = writable_frame()(table, columns=["onset", "offset", *keys.values()])
             frames[store.ids[rows[clip]]] = frame
     filtered = time.perf_counter()
     _, psds, *_ = sed_scores_eval.intersection_based.psds(

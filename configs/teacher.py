@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from jaxsed.augment import pipeline as augment
+from jaxsed.evaluation.postprocess import RELEASED_CODE_MEDIAN_SECONDS
 
 EPOCHS = 30  # section III-A-b
 
@@ -51,5 +52,5 @@ def get_config(text: str = "") -> ConfigDict:
         config.data.sampling = "balanced_epoch"
         config.augment = ConfigDict(augment.RELEASED_TEACHER)
         config.optim.warmup_steps = 20_000
-        config.eval.median_seconds = 0.36
+        config.eval.median_seconds = RELEASED_CODE_MEDIAN_SECONDS
     return config

@@ -7,16 +7,13 @@ and stay with one that is asked to stop, and turns their death into a line of ad
 import atexit
 import functools
 import gc
-import multiprocessing
-import os
 import re
 import signal
-import threading
-from multiprocessing import connection
 
 import numpy as np
 from grain.multiprocessing import SharedMemoryArray
 
+from jaxsed.data.child_process import leave_with_parent
 from jaxsed.errors import InputError
 
 _has_begun = False
@@ -44,13 +41,7 @@ def begin(index: int, count: int) -> None:
     # batches to end in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def leave_with_parent():
-        connection.wait([parent.sentinel])
-        os._exit(1)  # a killed parent cannot end its children
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    leave_with_parent()
 
 
 def has_begun() -> bool:

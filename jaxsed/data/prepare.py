@@ -18,15 +18,14 @@ import multiprocessing
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
 from pathlib import Path
 
 from jaxsed.data import records
 from jaxsed.data.atomic import write_atomically
+from jaxsed.data.child_process import leave_with_parent
 from jaxsed.data.hosts import ALONE, Host
 from jaxsed.data.layouts.source import SourceSplit
 from jaxsed.data.publish import publish
@@ -229,13 +228,7 @@ def _write_all(
 def _start_worker() -> None:
     # Ctrl-C reaches every process of the terminal; the parent alone decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def leave_with_parent():
-        connection.wait([parent.sentinel])
-        os._exit(1)  # a killed parent cannot end its children
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    leave_with_parent()
 
 
 def _remove_stale(shards: Path, tasks: _ShardTasks) -> None:

@@ -1,10 +1,10 @@
 """Random scores and events, and sed_scores_eval called on them as an oracle."""
 
-import functools
 import math
 
 import numpy as np
 
+from benchmarks.evaluation import writable_frame
 from jaxsed.labels.events import Event, merge_overlapping
 from jaxsed.labels.vocab import Vocabulary
 
@@ -68,23 +68,6 @@ class MemoryScores:
                 range(place, place + 1),
                 [scores[None, :, column].astype(float) for column in columns],
             )
-
-
-@functools.cache
-def writable_frame():
-    """A DataFrame whose `to_numpy` copies: sed_scores_eval 0.0.4 writes into what it
-    is given, and pandas 3 hands out read-only arrays."""
-    import pandas as pd
-
-    class Frame(pd.DataFrame):
-        @property
-        def _constructor(self):
-            return Frame
-
-        def to_numpy(self, *args, **kwargs):
-            return np.array(super().to_numpy(*args, **kwargs))
-
-    return Frame
 
 
 def by_library(clips, events, durations, width=12, classes=None):
