@@ -25,7 +25,7 @@ demo: $(STAMP)
 	JAX_PLATFORMS=cpu $(BIN)/python -m jaxsed.main --config=configs/demo.py --workdir=$(RUN)
 
 test: $(DEV)
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -n 2 --dist loadfile
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -12,3 +12,23 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 CACHE = Path(__file__).parent.parent / ".pytest_cache" / "xla"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+# Files whose tests take minutes start first: two workers then end together. By time.
+LONGEST_FIRST = (
+    "test_stages/test_kill.py",
+    "test_stages/test_ensemble.py",
+    "test_stages/test_preempted.py",
+    "test_models/test_beats.py",
+    "test_stages/test_train.py",
+    "test_stages/test_program.py",
+    "test_models/test_m2d.py",
+    "test_models/test_asit.py",
+    "test_inference/test_long_file.py",
+    "test_stages/test_teacher_passes.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    tests = Path(__file__).parent
+    ranks = {tests / name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
