@@ -1,9 +1,7 @@
 """Optimiser and learning rate schedule from one mapping of plain values.
 
 Everything that treats parameters differently (layer-wise decay, freezing, other rates
-for heads, what weight decay spares) is one mechanism: an ordered list of
-`(regex, multiplier)` over parameter paths such as `encoder/block_3/attn/qkv/kernel`;
-the first regex found in a path decides.
+for heads, what weight decay spares) is one mechanism: `jaxsed.parameter_rules`.
 
 Where paper and released code (PretrainedSED) differ, the default is the paper's:
 
@@ -17,26 +15,28 @@ Where paper and released code (PretrainedSED) differ, the default is the paper's
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import optax
 
-from jaxsed.errors import InputError, check_known, nearest
+from jaxsed.errors import InputError, check_known
+from jaxsed.parameter_rules import layer_rules, multipliers
 from jaxsed.schedules import SCHEDULES, Schedule, make_schedule
-
-Rules = Sequence[tuple[str, float]]
 
 # Every key there is. Effective Pre-Training, section III-A; max_lr is the first of the
 # paper's grid and the released default, betas and eps are torch's.
 DEFAULTS: dict[str, Any] = {
     "name": "adam",  # adam | adamw | sgd
     "max_lr": 7e-5,
-    "schedule": "cosine",  # cosine | linear | constant, after the warm-up
+    "schedule": "cosine",  # cosine | linear | constant | table, after the warm-up
+    "table": (),  # (first step, factor of max_lr) each; `schedules.by_epoch`
     "warmup_steps": 5000,
+    "warmup_every": 1,  # steps between two rates of the warm-up
     "min_lr_factor": 0.0,  # of max_lr, at the end; released linear: 2e-7 / max_lr
     "weight_decay": 0.0,  # decoupled, adamw only
+    "l2_penalty": 0.0,  # added to gradients: the `weight_decay` of torch's Adam and SGD
     "decay_rules": (),  # (regex, multiplier of weight_decay), before the built-in rule
     "layer_decay": 1.0,  # rate of a layer / rate of the layer above
     "lr_rules": (),  # (regex, multiplier of the rate); replaces layer decay there
@@ -76,6 +76,8 @@ def build_optimizer(
         total_steps,
         config["warmup_steps"],
         config["min_lr_factor"],
+        warmup_every=config["warmup_every"],
+        table=config["table"],
     )
     rates = jax.tree.map(
         lambda rate, learnt: rate * learnt,
@@ -88,17 +90,7 @@ def build_optimizer(
             f"optim.frozen={list(config['frozen'])} freezes every parameter: "
             "leave at least a head trainable"
         )
-    moments = _moments(config)
-    if config["clip_norm"]:
-        moments = optax.chain(optax.clip_by_global_norm(config["clip_norm"]), moments)
-    if not all(jax.tree.leaves(trainable)):
-        # Inside the mask, frozen parameters have no moments and their gradients do
-        # not count for clipping.
-        frozen = jax.tree.map(lambda trains: not trains, trainable)
-        moments = optax.chain(
-            optax.masked(moments, trainable), optax.masked(optax.set_to_zero(), frozen)
-        )
-    steps = [moments]
+    steps = [_masked(_moments(config), trainable)]
     if config["weight_decay"]:
         decay = jax.tree.map(
             lambda factor, trains: config["weight_decay"] * factor * trains,
@@ -133,7 +125,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     if full["name"] != "adamw" and full["weight_decay"]:
         raise InputError(
             f"optim.weight_decay={full['weight_decay']} needs optim.name=adamw: "
-            "decay through moments is not the decay anyone means"
+            "decay that goes through the moments is optim.l2_penalty"
         )
     return full
 
@@ -141,8 +133,10 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
 _RANGES = (
     ("max_lr", 0.0, 1e3),
     ("warmup_steps", 0, math.inf),
+    ("warmup_every", 1, math.inf),
     ("min_lr_factor", 0.0, 1.0),
     ("weight_decay", 0.0, 1e3),
+    ("l2_penalty", 0.0, 1e3),
     ("layer_decay", 1e-6, 1.0),
     ("clip_norm", 0.0, math.inf),
     ("beta1", 0.0, 1.0),
@@ -167,73 +161,7 @@ def frozen(
     return jax.tree.map(lambda rate: rate == 0, rates)
 
 
-# ------------------------------------------------------------------------- rules
-
-
-def multipliers(
-    params: Any,
-    rules: Rules,
-    default: Callable[[str, Any], float] = lambda path, leaf: 1.0,
-) -> Any:
-    """Returns a tree like `params` of the multipliers the rules give.
-
-    Args:
-        params: parameter tree, or the shapes of one.
-        rules: `(regex, multiplier)`; the first regex found in a parameter's path
-            (`re.search`, keys joined by `/`) decides.
-        default: path and leaf -> multiplier, where no rule speaks.
-
-    Raises:
-        InputError: an invalid regex, or one that is found in no path at all (a typing
-            error in a rule would otherwise train what should be frozen).
-    """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
-    paths = [_path(keys) for keys, _ in leaves]
-    compiled = [(_compile(regex), multiplier) for regex, multiplier in rules]
-    for pattern, _ in compiled:
-        if not any(pattern.search(path) for path in paths):
-            near = nearest(pattern.pattern, paths, cutoff=0.0)
-            raise InputError(
-                f"optim rule {pattern.pattern!r} fits no parameter: they are named "
-                f"like {near or 'nothing at all'!r}"
-            )
-
-    def decide(path: str, leaf) -> float:
-        for pattern, multiplier in compiled:
-            if pattern.search(path):
-                return multiplier
-        return default(path, leaf)
-
-    values = [decide(path, leaf) for path, (_, leaf) in zip(paths, leaves)]
-    return jax.tree_util.tree_unflatten(structure, values)
-
-
-_BLOCK_NAME = re.compile(r"(block|layer)s?_?\d+$")
-
-
-def layer_rules(layer_names: Sequence[str], layer_decay: float) -> Rules:
-    """Returns the rules of layer-wise learning rate decay.
-
-    The top block is at `layer_decay`, the one below at its square, and so on; what is
-    not the encoder stays at 1. As in the released code, whatever comes before the
-    first block (embeddings) counts to it, and what follows the last one (final norm)
-    to that.
-
-    Args:
-        layer_names: keys below `encoder/`, bottom first. `block_3` or `layer_3` is a
-            block (`conv_3` is not); if there is none, every key counts as one.
-        layer_decay: factor from one block to the next.
-    """
-    is_block = [bool(_BLOCK_NAME.match(name)) for name in layer_names]
-    if not any(is_block):
-        is_block = [True] * len(layer_names)
-    n_blocks = sum(is_block)
-    rules, block = [], 0
-    for name, begins_block in zip(layer_names, is_block):
-        block += begins_block
-        depth = n_blocks - max(block, 1) + 1
-        rules.append((f"^encoder/{re.escape(name)}(/|$)", layer_decay**depth))
-    return rules
+# ------------------------------------------------------------- which parameters, and how
 
 
 def _rate_multipliers(
@@ -275,26 +203,34 @@ def _is_learnt(path: str, leaf: Any) -> float:
     return 0.0 if _RUNNING.search(path) else 1.0
 
 
-def _path(keys) -> str:
-    return jax.tree_util.keystr(keys, simple=True, separator="/")
-
-
-def _compile(regex: str) -> re.Pattern:
-    try:
-        return re.compile(regex)
-    except re.error as error:
-        raise InputError(
-            f"optim rule {regex!r} is not a regular expression: {error}"
-        ) from error
-
-
 # ------------------------------------------------------------------------ update
 
 
 def _moments(config: dict[str, Any]) -> optax.GradientTransformation:
+    """What is done to gradients before the learning rate, in torch's order."""
+    steps = []
+    if config["clip_norm"]:
+        steps.append(optax.clip_by_global_norm(config["clip_norm"]))
+    if config["l2_penalty"]:
+        steps.append(optax.add_decayed_weights(config["l2_penalty"]))
     if config["name"] == "sgd":
-        return optax.trace(config["momentum"])
-    return optax.scale_by_adam(config["beta1"], config["beta2"], config["eps"])
+        steps.append(optax.trace(config["momentum"]))
+    else:
+        betas = config["beta1"], config["beta2"]
+        steps.append(optax.scale_by_adam(*betas, config["eps"]))
+    return steps[0] if len(steps) == 1 else optax.chain(*steps)
+
+
+def _masked(
+    moments: optax.GradientTransformation, trainable: Any
+) -> optax.GradientTransformation:
+    """Keeps frozen parameters from having moments and from counting for clipping."""
+    if all(jax.tree.leaves(trainable)):
+        return moments
+    frozen = jax.tree.map(lambda trains: not trains, trainable)
+    return optax.chain(
+        optax.masked(moments, trainable), optax.masked(optax.set_to_zero(), frozen)
+    )
 
 
 def _add_decay(decay: Any) -> optax.GradientTransformation:

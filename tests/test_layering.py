@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "augment": {"errors"},
     "losses": {"errors"},
     "schedules": {"errors"},
-    "optim": {"errors", "schedules"},
+    "parameter_rules": {"errors"},
+    "optim": {"errors", "parameter_rules", "schedules"},
     "training": {"errors"} | TRAINABLE,
     "inference": LOW | {"evaluation", "frontends", "models", "weights"},
     "stages": LOW

@@ -9,6 +9,7 @@ import pytest
 
 from jaxsed import optim
 from jaxsed.errors import InputError
+from jaxsed.parameter_rules import path_of
 
 GOLDEN = Path(__file__).parent / "golden"
 LAYERS = ("embed", "block_0", "block_1", "block_2", "norm")
@@ -95,6 +96,49 @@ def test_update_is_adams(weight_decay):
         np.testing.assert_allclose(updated[name], p, rtol=1e-5)
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_l2_penalty_is_the_weight_decay_of_torchs_adam(clip_norm):
+    """AST's optimiser, in float64: clipped, then penalised, then the moments."""
+    config = {"max_lr": 0.01, "warmup_steps": 0, "schedule": "constant"}
+    config |= {"l2_penalty": 0.3, "beta1": 0.95, "clip_norm": clip_norm}
+    params = {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([4.0])}
+    grads = {"kernel": jnp.array([[0.1, -1e-3], [0.0, 5.0]]), "bias": jnp.array([2.0])}
+    updated, _ = run(config, n_steps=4, params=params, grads=grads)
+    norm = np.sqrt(sum(np.square(g).sum() for g in grads.values()))
+    for name in params:
+        p, g = np.asarray(params[name], float), np.asarray(grads[name], float)
+        g = g / norm if clip_norm else g
+        m, v = 0.0, 0.0
+        for i in range(4):
+            penalised = g + 0.3 * p
+            m = 0.95 * m + 0.05 * penalised
+            v = 0.999 * v + 0.001 * penalised**2
+            m_hat, v_hat = m / (1 - 0.95 ** (i + 1)), v / (1 - 0.999 ** (i + 1))
+            p = p - 0.01 * m_hat / (np.sqrt(v_hat) + 1e-8)
+        np.testing.assert_allclose(updated[name], p, rtol=1e-5)
+
+
+def test_penalty_leaves_frozen_parameters_and_running_statistics_alone():
+    params = with_running_statistics()
+    config = {"l2_penalty": 0.5, "max_lr": 0.1, "warmup_steps": 0}
+    config |= {"frozen": ["scale"]}
+    grads = jax.tree.map(jnp.zeros_like, params)
+    updated, _ = run(config, params=params, grads=grads, layers=("block_0",))
+    for name in ("scale", "mean", "var"):
+        assert moved(params, updated, f"encoder/block_0/norm/{name}") == 0
+    assert moved(params, updated, "encoder/block_0/norm/bias") > 0
+
+
+def test_a_table_of_rates_is_followed():
+    config = {"schedule": "table", "table": ((0, 1.0), (2, 0.5)), "warmup_steps": 0}
+    params = {"head": {"kernel": jnp.zeros((2, 2))}}
+    grads = {"head": {"kernel": jnp.ones((2, 2))}}
+    updated, _ = run(
+        config | {"name": "sgd", "momentum": 0.0, "max_lr": 1.0}, 4, params, grads
+    )
+    np.testing.assert_allclose(updated["head"]["kernel"], -(1 + 1 + 0.5 + 0.5))
+
+
 def test_clipping_bounds_the_gradient_norm():
     config = {"warmup_steps": 0, "schedule": "constant", "beta1": 0.0, "beta2": 0.0}
     # Without moments Adam divides by |g| + eps: a large eps shows the norm.
@@ -119,7 +163,7 @@ def test_weight_decay_spares_vectors_biases_and_what_rules_say():
     def decayed(**more):
         updated, _ = run(config | more, n_steps=1, params=params, grads=grads)
         return {
-            optim._path(keys): round(float(leaf.ravel()[0]), 4)
+            path_of(keys): round(float(leaf.ravel()[0]), 4)
             for keys, leaf in jax.tree_util.tree_leaves_with_path(updated)
         }
 
@@ -226,71 +270,6 @@ def test_rates_of_layers_heads_and_sequence():
         )
 
 
-@pytest.mark.parametrize(
-    ("model", "before", "after"),
-    [
-        ("ATST-F", ["mask_embed", "pos_embed", "patch_embed"], ["norm_frame"]),
-        (
-            "fpasst",
-            [
-                "cls_token",
-                "dist_token",
-                "new_pos_embed",
-                "freq_new_pos_embed",
-                "time_new_pos_embed",
-                "conv_in_1",
-                "conv_in_2",
-                "conv_in_3",
-                "patch_embed",
-            ],
-            ["norm"],
-        ),
-    ],
-)
-def test_layer_decay_groups_are_the_originals(model, before, after):
-    """Same rates for the same number of parameters as the original's groups."""
-    manifest = json.loads((GOLDEN / "manifests" / f"{model}.json").read_text())
-    params = {}
-    for key, entry in manifest.items():
-        parts = key.split(".")
-        if parts[0] == "model":
-            parts = parts[2 if parts[1] == "atst" else 1 :]  # wrapper's name
-            if parts[0] == "blocks":
-                parts = [f"block_{parts[1]}", *parts[2:]]
-            parts = ["encoder", *parts]
-        tree = params
-        for part in parts[:-1]:
-            tree = tree.setdefault(part, {})
-        tree[parts[-1]] = jax.ShapeDtypeStruct(tuple(entry["shape"]), np.float32)
-    layers = [*before, *(f"block_{i}" for i in range(12)), *after]
-    rates = optim.multipliers(params, optim.layer_rules(layers, 0.95))
-    ours, theirs = {}, {}
-    for rate, leaf in zip(
-        jax.tree.leaves(rates["encoder"]), jax.tree.leaves(params["encoder"])
-    ):
-        n, size = ours.get(round(rate, 9), (0, 0))
-        ours[round(rate, 9)] = (n + 1, size + int(np.prod(leaf.shape)))
-    for group in golden(f"lrdecay_groups_{model}"):
-        if group["n"] and group["first"].startswith("model."):
-            rate = round(group["lr"] / 1e-4, 9)
-            n, size = theirs.get(rate, (0, 0))
-            theirs[rate] = (n + group["n"], size + group["size"])
-    assert ours == theirs
-    assert len(ours) == 12
-    assert set(jax.tree.leaves(rates["strong_head"])) == {1.0}
-
-
-def test_first_rule_decides():
-    params = {"a": {"kernel": jnp.ones(1), "bias": jnp.ones(1)}}
-    rates = optim.multipliers(params, [("bias", 2.0), ("^a/", 3.0)])
-    assert rates == {"a": {"kernel": 3.0, "bias": 2.0}}
-
-
-def test_layers_without_numbers_are_one_block_each():
-    rules = dict(optim.layer_rules(("stem", "body", "top"), 0.5))
-    assert list(rules.values()) == [0.125, 0.25, 0.5]
-
-
 def test_shapes_are_enough_to_build_and_states_agree():
     params = tiny_params()
     config = {"frozen": ["embed"], "layer_decay": 0.9, "clip_norm": 1.0}
@@ -315,7 +294,9 @@ def test_shapes_are_enough_to_build_and_states_agree():
         ({"max_lr": float("nan")}, "max_lr=nan"),
         ({"max_lr": "fast"}, "'fast'"),
         ({"layer_decay": 0.0}, "layer_decay=0.0"),
-        ({"weight_decay": 0.1}, "name=adamw"),
+        ({"weight_decay": 0.1}, "name=adamw.*optim.l2_penalty"),
+        ({"l2_penalty": -1.0}, "l2_penalty=-1.0"),
+        ({"schedule": "table"}, "expected 0 and then ascending"),
         ({"frozen": ["encodr"]}, "'encodr' fits no parameter"),
         ({"frozen": ["("]}, "not a regular expression"),
         ({"frozen": ["."]}, "freezes every parameter"),
