@@ -1,4 +1,4 @@
-"""Losses of all stages: binary cross-entropy on frames and clips, and distillation.
+"""Losses of all stages: cross-entropies on frames and clips, and distillation.
 
 All take logits in any float type, compute in float32 and return
 `(loss, measurements)`: a scalar to minimise, and scalars worth logging.
@@ -48,6 +48,30 @@ def clip_bce(
     return loss, {"label_bce": loss}
 
 
+def clip_ce(
+    clip_logits: jax.Array, clip_labels: jax.Array, valid: jax.Array | None = None
+) -> tuple[jax.Array, Measurements]:
+    """Cross-entropy of clips that have one label each, mean over clips.
+
+    The class is the largest value of the label vector, the first of several, as in AST
+    (`src/traintest.py`): a mix of two clips is of the louder one's class.
+
+    Args:
+        clip_logits: `[b, c]`.
+        clip_labels: `[b, c]` in [0, 1].
+        valid: `[b]`, false for clips that only fill up a batch; None counts all.
+
+    Raises:
+        InputError: shapes differ.
+    """
+    _check(clip_logits, clip_labels, "clip_labels")
+    log_probabilities = jax.nn.log_softmax(clip_logits.astype(jnp.float32))
+    labels = jnp.argmax(clip_labels, axis=-1)[:, None]
+    per_clip = -jnp.take_along_axis(log_probabilities, labels, axis=-1)[:, 0]
+    loss = _mean_over_clips(per_clip, valid)
+    return loss, {"label_ce": loss}
+
+
 def distillation(
     logits: jax.Array,
     labels: jax.Array,
@@ -65,9 +89,9 @@ def distillation(
     every clip counts the same.
 
     Args:
-        logits: `[b, t, c]`.
-        labels: `[b, t, c]` in [0, 1].
-        teacher: `[b, t, c]`, probabilities.
+        logits: `[b, t, c]` of frames, or `[b, c]` of clips.
+        labels: like `logits`, in [0, 1].
+        teacher: like `logits`, probabilities.
         weight: w, from 0 to 1.
         teacher_valid: `[b]`, false for clips without teacher targets, whose `teacher`
             is then ignored, whatever it holds; None: all have them.
@@ -89,7 +113,8 @@ def distillation(
     if teacher_valid is None:
         teacher_valid = jnp.ones(n_clips, bool)
     has_teacher = teacher_valid.astype(bool)
-    teacher = jnp.where(has_teacher[:, None, None], teacher, 0)
+    each = has_teacher.reshape(-1, *(1,) * (teacher.ndim - 1))
+    teacher = jnp.where(each, teacher, 0)
     label_bce = _per_clip(logits, labels)
     teacher_bce = jnp.where(has_teacher, _per_clip(logits, teacher), 0.0)
     share = jnp.where(has_teacher, weight, 0.0)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ from jaxsed import losses
 from jaxsed.errors import InputError
 
 SHAPE = (3, 5, 4)
+GOLDEN = Path(__file__).parent / "golden" / "recipe.npz"
 
 
 def problem(seed=0, scale=3.0):
@@ -38,6 +41,40 @@ def test_clip_bce_is_the_mean_cross_entropy():
     loss, _ = losses.clip_bce(logits[:, 0], labels[:, 0])
     expected = exact_bce(logits[:, 0], labels[:, 0]).mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_clip_losses_are_asts():
+    with np.load(GOLDEN) as golden:
+        logits, labels = golden["loss/logits"], golden["metrics/target"]
+        bce, _ = losses.clip_bce(jnp.asarray(logits, jnp.float32), jnp.asarray(labels))
+        ce, measured = losses.clip_ce(
+            jnp.asarray(logits, jnp.float32), jnp.asarray(labels)
+        )
+        np.testing.assert_allclose(bce, golden["loss/bce"], rtol=1e-6)
+        np.testing.assert_allclose(bce, golden["loss/htsat_clip_bce"], rtol=1e-6)
+        np.testing.assert_allclose(ce, golden["loss/ce"], rtol=1e-6)
+        assert measured["label_ce"] == ce
+
+
+def test_cross_entropy_takes_the_louder_class_and_no_filled_up_clip():
+    logits = jnp.array([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0], [jnp.nan] * 3])
+    labels = jnp.array([[0.4, 0.6, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    loss, _ = losses.clip_ce(logits, labels, jnp.array([True, True, False]))
+    first = np.log(np.exp([1.0, 3.0, 0.0]).sum()) - 3.0
+    np.testing.assert_allclose(loss, (first + np.log(3)) / 2, rtol=1e-6)
+    huge, _ = losses.clip_ce(jnp.array([[1e4, -1e4]]), jnp.array([[1.0, 0.0]]))
+    assert huge == 0
+
+
+def test_clips_are_distilled_as_frames_are():
+    logits, labels, teacher = problem()
+    valid = jnp.array([True, False, True])
+    one_frame = [array[:, :1] for array in (logits, labels, teacher)]
+    expected, _ = losses.distillation(*one_frame, 0.7, valid)
+    clips = [array[:, 0] for array in one_frame]
+    loss, measurements = losses.distillation(*clips, 0.7, valid)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(measurements["teacher_part"], 2 / 3, rtol=1e-6)
 
 
 def test_filled_up_clips_do_not_count():
@@ -130,6 +167,8 @@ def test_wrong_shapes_and_weights_are_refused():
         losses.frame_bce(logits, labels[..., :3])
     with pytest.raises(InputError, match="clip_labels have shape"):
         losses.clip_bce(logits[:, 0], labels)
+    with pytest.raises(InputError, match="clip_labels have shape"):
+        losses.clip_ce(logits[:, 0], labels)
     with pytest.raises(InputError, match="teacher have shape"):
         losses.distillation(logits, labels, teacher[:, :4])
     with pytest.raises(InputError, match=r"weight is 1\.2"):

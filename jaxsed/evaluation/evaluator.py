@@ -18,7 +18,7 @@ from jaxsed.labels.events import Event
 from jaxsed.labels.vocab import Vocabulary
 
 FRAME_METRICS = ("psds1", "psds1_macro", "pauroc")
-CLIP_METRICS = ("map", "auc", "d_prime")
+CLIP_METRICS = ("map", "auc", "d_prime", "accuracy")
 
 
 def evaluate(
@@ -117,7 +117,8 @@ def evaluate_clips(
     clip_scores: np.ndarray,
     clip_labels: np.ndarray,
     vocabulary: Vocabulary,
-    metrics: Sequence[str] = CLIP_METRICS,
+    metrics: Sequence[str] = ("map", "auc", "d_prime"),
+    missing: MissingClips | None = None,
 ) -> Result:
     """Evaluates clip scores (tagging) against clip labels.
 
@@ -125,9 +126,12 @@ def evaluate_clips(
         clip_scores: `[n, c]`, logits or probabilities.
         clip_labels: `[n, c]`, nonzero where the class is in the clip.
         vocabulary: the c classes.
-        metrics: any of map (mean average precision), auc (mean AUC) and d_prime (of the
-            mean AUC). Classes without positive clips do not enter the means; notes
-            count them.
+        metrics: any of map (mean average precision), auc (mean AUC), d_prime (of the
+            mean AUC, as in AST) and accuracy (top-1, of clips that have one label).
+            Classes without positive clips do not enter the means, nor clips without
+            labels the accuracy; notes count both.
+        missing: what a partial copy of the data lacks, its classes those of
+            `vocabulary`; adds the column `missing`.
 
     Raises:
         InputError: shapes do not fit, NaN scores, no positive clip at all.
@@ -142,10 +146,12 @@ def evaluate_clips(
     if not found.n_positive.any():
         raise InputError("no clip has a label; nothing can be scored")
     mean_auc = _mean(found.auc)
+    labelled = np.any(clip_labels, axis=1)
     values = {
         "map": _mean(found.average_precision),
         "auc": mean_auc,
         "d_prime": float(tagging.d_prime(mean_auc)),
+        "accuracy": tagging.accuracy(clip_scores[labelled], clip_labels[labelled]),
     }
     summary = {name: values[name] for name in metrics}
     summary |= {"clips": len(clip_scores), "classes": int((found.n_positive > 0).sum())}
@@ -154,6 +160,7 @@ def evaluate_clips(
             "class": vocabulary.names[c],
             "mid": vocabulary.mids[c] or "",
             "clips": int(found.n_positive[c]),
+            **({"missing": int(missing.per_class[c])} if missing else {}),
             "map": float(found.average_precision[c]),
             "auc": float(found.auc[c]),
             "d_prime": float(found.d_prime[c]),
@@ -167,6 +174,10 @@ def evaluate_clips(
             f"{len(without)} classes without a labelled clip not scored"
             f" ({examples(without)})"
         )
+    if not labelled.all() and "accuracy" in metrics:
+        n_left_out = int((~labelled).sum())
+        notes.append(f"{n_left_out} clips without a label are not in the accuracy")
+    notes += missing.notes() if missing else []
     return Result(summary, per_class, notes)
 
 

@@ -1,4 +1,4 @@
-"""Clip-level measures: average precision, AUC and d', for all classes at once."""
+"""Clip-level measures: average precision, AUC and d' of all classes, and accuracy."""
 
 from typing import NamedTuple
 
@@ -38,7 +38,36 @@ def tagging_scores(scores: np.ndarray, labels: np.ndarray) -> TaggingScores:
     Raises:
         InputError: shapes differ, or scores are NaN.
     """
-    scores, labels = np.asarray(scores), np.asarray(labels) > 0
+    scores, labels = _checked(scores, labels)
+    labels = labels > 0
+    values = []
+    for start in range(0, scores.shape[1], _BLOCK_CLASSES):
+        block = slice(start, start + _BLOCK_CLASSES)
+        values.append(_block(scores[:, block], labels[:, block]))
+    average_precision, auc = (np.concatenate(v) for v in zip(*values, strict=True))
+    return TaggingScores(average_precision, auc, d_prime(auc), labels.sum(axis=0))
+
+
+def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the part of clips whose highest score is that of their label.
+
+    The first class counts where several share the highest score, or the highest label:
+    what scikit-learn's `accuracy_score` says of both `argmax`, as in AST
+    (`src/utilities/stats.py`). A clip without a label counts as one of the first class.
+
+    Args:
+        scores: `[n, c]`, logits or probabilities.
+        labels: `[n, c]`, not negative.
+
+    Raises:
+        InputError: shapes differ, or scores are NaN.
+    """
+    scores, labels = _checked(scores, labels)
+    return float((scores.argmax(axis=1) == labels.argmax(axis=1)).mean())
+
+
+def _checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.ndim != 2 or scores.shape != labels.shape or not scores.size:
         raise InputError(
             f"scores {list(scores.shape)} and labels {list(labels.shape)} must both be "
@@ -50,12 +79,7 @@ def tagging_scores(scores: np.ndarray, labels: np.ndarray) -> TaggingScores:
             f"the scores of {broken.sum()} clips are NaN (first: row {broken.argmax()}); "
             "the model or its input is broken"
         )
-    values = []
-    for start in range(0, scores.shape[1], _BLOCK_CLASSES):
-        block = slice(start, start + _BLOCK_CLASSES)
-        values.append(_block(scores[:, block], labels[:, block]))
-    average_precision, auc = (np.concatenate(v) for v in zip(*values, strict=True))
-    return TaggingScores(average_precision, auc, d_prime(auc), labels.sum(axis=0))
+    return scores, labels
 
 
 def _block(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

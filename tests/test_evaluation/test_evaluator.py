@@ -284,3 +284,16 @@ def test_clip_evaluator_averages_over_classes_with_positives(tmp_path):
         evaluator.evaluate_clips(scores, labels * 0, cases.vocabulary(3))
     with pytest.raises(InputError, match="has 2"):
         evaluator.evaluate_clips(scores, labels, cases.vocabulary(2))
+
+
+def test_accuracy_is_of_the_clips_that_have_a_label():
+    scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.3], [0.9, 0.1]])
+    labels = np.array([[0, 1], [0, 1], [1, 0], [0, 0]])
+    missing = MissingClips([0, 3], 3, 7)
+    result = evaluator.evaluate_clips(
+        scores, labels, cases.vocabulary(2), ("accuracy",), missing
+    )
+    assert result.summary["accuracy"] == pytest.approx(2 / 3)
+    assert [row["missing"] for row in result.per_class] == [0, 3]
+    assert "1 clips without a label" in result.notes[0]
+    assert "3 of the 7 clips" in result.notes[1]

@@ -1,12 +1,14 @@
-"""Average precision, AUC and d' against scikit-learn, ties included."""
+"""Average precision, AUC, d' and accuracy against scikit-learn, ties included."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import norm
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
 from jaxsed.errors import InputError
-from jaxsed.evaluation.tagging import d_prime, tagging_scores
+from jaxsed.evaluation.tagging import accuracy, d_prime, tagging_scores
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 8])  # 0: nearly everything is tied
@@ -27,6 +29,25 @@ def test_equals_scikit_learn(seed, decimals):
         )
     np.testing.assert_array_equal(found.n_positive, labels.sum(axis=0))
     np.testing.assert_allclose(found.d_prime, np.sqrt(2) * norm.ppf(found.auc))
+    for targets in (labels, np.eye(n_classes)[rng.integers(n_classes, size=120)]):
+        expected = accuracy_score(targets.argmax(1), scores.argmax(1))
+        assert accuracy(scores, targets) == pytest.approx(expected, abs=1e-12)
+
+
+def test_equals_what_ast_and_htsat_compute():
+    path = Path(__file__).parents[1] / "golden" / "recipe.npz"
+    with np.load(path) as file:
+        golden = {name: file[name] for name in file.files if "metrics" in name}
+    scores, labels = golden["metrics/pred"], golden["metrics/target"]
+    found = tagging_scores(scores, labels)
+    np.testing.assert_allclose(
+        found.average_precision, golden["metrics/AP"], atol=1e-12
+    )
+    np.testing.assert_allclose(found.auc, golden["metrics/auc"], atol=1e-12)
+    means = found.average_precision.mean(), found.auc.mean()
+    np.testing.assert_allclose(means, (golden["metrics/mAP"], golden["metrics/mAUC"]))
+    np.testing.assert_allclose(d_prime(means[1]), golden["metrics/dprime"], rtol=1e-12)
+    assert accuracy(scores, labels) == golden["metrics/acc"]
 
 
 def test_by_hand():
