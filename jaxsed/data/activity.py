@@ -69,3 +69,18 @@ class ClassActivity:
         for _, labels, seconds in self.blocks():
             total += np.bincount(labels[seconds > 0], minlength=self.n_classes)
         return total
+
+    def clips_by_class(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the clips in which each class sounds.
+
+        Returns:
+            int64 `[c + 1]` and int64 `[k]`: class c sounds in the clips of places
+            `first[c]` to `first[c + 1]`, ascending.
+        """
+        clips, labels = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for block_clips, block_labels, seconds in self.blocks():
+            clips.append(block_clips[seconds > 0])
+            labels.append(block_labels[seconds > 0])
+        order = np.argsort(np.concatenate(labels), kind="stable")
+        counts = np.bincount(np.concatenate(labels), minlength=self.n_classes)
+        return np.append(0, np.cumsum(counts)), np.concatenate(clips)[order]

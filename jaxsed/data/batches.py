@@ -63,6 +63,8 @@ class TrainingBatches:
         order: of the examples; its seed also draws crops and mixes.
         share: this process's part.
         wavmix_probability: how often a clip is mixed with another one.
+        wavmix_alpha: see `wavmix.draw_weight`.
+        wavmix_major: see there.
         n_batches: length; endless if None.
     """
 
@@ -72,16 +74,20 @@ class TrainingBatches:
         order: ExampleOrder,
         share: ProcessShare,
         wavmix_probability: float = 0.0,
+        wavmix_alpha: float = wavmix.ALPHA,
+        wavmix_major: bool = True,
         n_batches: int | None = None,
     ):
-        if not 0 <= wavmix_probability <= 1:
+        if not (0 <= wavmix_probability <= 1 and wavmix_alpha > 0):
             raise InputError(
-                f"wavmix_probability={wavmix_probability}: expected 0 to 1"
+                f"wavmix_probability={wavmix_probability}, wavmix_alpha={wavmix_alpha}: "
+                "expected 0 to 1, and a number above 0"
             )
         self.examples = examples
         self.order = order
         self.share = share
         self.wavmix_probability = wavmix_probability
+        self._mixing = {"alpha": wavmix_alpha, "major": wavmix_major}
         self._length = n_batches if n_batches is not None else sys.maxsize
 
     def __len__(self) -> int:
@@ -107,7 +113,7 @@ class TrainingBatches:
         partner_row = int(rng.integers(self.order.n_clips))
         place = generator(seed, position, PARTNER_CROP_STREAM)
         partner = self.examples.cut(partner_row, place)
-        return mix(example, partner, wavmix.draw_weight(rng))
+        return mix(example, partner, wavmix.draw_weight(rng, **self._mixing))
 
     def identity(self) -> dict:
         """Returns what a saved position refers to; a JSON-able dict."""

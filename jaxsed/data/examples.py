@@ -125,8 +125,13 @@ class Examples:
     Args:
         data: a `PreparedData`.
         shape: of the examples.
-        teacher: has `get(clip_id) -> float16 logits [t, c] or None`, or None.
+        teacher: has `get(clip_id) -> float16 logits [t, c] or None` and `n_frames`, or
+            None. Where t is 1, they are logits of whole clips.
         keep_bytes: see `DecodedClips`.
+
+    Raises:
+        InputError: the teacher's logits are of frames where targets are of clips, or the
+            other way round.
     """
 
     def __init__(self, data, shape: ExampleShape, teacher=None, keep_bytes: int = 0):
@@ -135,6 +140,17 @@ class Examples:
         self.teacher = teacher
         self.clips = DecodedClips(data, shape.sample_rate, keep_bytes)
         self.n_classes = len(data.vocabulary)
+        if teacher is not None:
+            self._check_teacher()
+
+    def _check_teacher(self) -> None:
+        of_clips = self.teacher.n_frames == 1
+        if of_clips != (self.shape.targets == "clip"):
+            raise InputError(
+                f"the teacher's logits are of {'whole clips' if of_clips else 'frames'}, "
+                f"but targets are of {self.shape.targets or 'nothing'}: frames are for "
+                "the stage strong, whole clips (an ensemble with targets=clip) for weak"
+            )
 
     def cut(self, row: int, rng: np.random.Generator | None = None) -> dict:
         """Returns the example of a row.
@@ -150,7 +166,8 @@ class Examples:
         Returns:
             `audio int16 [n]`, `n_samples` (before zero padding), and by what is asked
             for: `labels uint8 [t, c]` or `clip_labels uint8 [c]`; `teacher float16
-            [t, c]`, probabilities, zeros where `teacher_valid` is False.
+            [t, c]` or `clip_teacher float16 [c]`, probabilities, zeros where
+            `teacher_valid` is False.
 
         Raises:
             InputError: the clip cannot be decoded; names it.
@@ -188,17 +205,16 @@ class Examples:
             example["clip_labels"] = clip_targets(inside, self.n_classes)
 
     def _add_teacher(self, example: dict, row: int, first_frame: int) -> None:
-        n_frames = self.shape.n_frames
         logits = self.teacher.get(str(self.data.ids[row]))
+        name, shape = "teacher", (self.shape.n_frames, self.n_classes)
+        if self.shape.targets == "clip":
+            name, shape = "clip_teacher", (self.n_classes,)
         if logits is not None:
-            logits = logits[first_frame : first_frame + n_frames]
-        valid = logits is not None and len(logits) == n_frames
+            cut = logits[first_frame : first_frame + self.shape.n_frames]
+            logits = logits[0] if name == "clip_teacher" else cut
+        valid = logits is not None and logits.shape == shape
         example["teacher_valid"] = np.bool_(valid)
-        example["teacher"] = (
-            sigmoid(logits)
-            if valid
-            else np.zeros((n_frames, self.n_classes), np.float16)
-        )
+        example[name] = sigmoid(logits) if valid else np.zeros(shape, np.float16)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -236,7 +252,7 @@ def mix(own: dict, partner: dict, weight: float) -> dict:
         "audio": to_int16(audio / np.float32(32768)),
         "n_samples": np.maximum(own["n_samples"], partner["n_samples"]),
     }
-    for name in ("labels", "clip_labels", "teacher"):
+    for name in ("labels", "clip_labels", "teacher", "clip_teacher"):
         if name in own:
             mixed[name] = wavmix.mix_targets(own[name], partner[name], weight)
     if "teacher_valid" in own:

@@ -7,7 +7,8 @@ A batch is a dict of numpy arrays, one process's part of it:
     n_samples      int32   [b]        before zero padding
     labels         uint8   [b, t, c]  targets="frames"
     clip_labels    uint8   [b, c]     targets="clip"
-    teacher        float16 [b, t, c]  with a teacher: probabilities
+    teacher        float16 [b, t, c]  with a teacher, targets="frames": probabilities
+    clip_teacher   float16 [b, c]     the same, targets="clip"
     teacher_valid  bool    [b]        with a teacher: False where the store lacks the clip
     valid          bool    [b]        evaluation: False for what fills up the last batch
 
@@ -18,9 +19,10 @@ With wavmix, `labels` and `clip_labels` are float16: mixed labels are fractions.
 
 from typing import TYPE_CHECKING
 
+from jaxsed.data import wavmix
 from jaxsed.data.batches import EvaluationBatches, ProcessShare, TrainingBatches
 from jaxsed.data.examples import Examples, ExampleShape
-from jaxsed.data.sampling import ExampleOrder, importance_weights
+from jaxsed.data.sampling import AST_OFFSET_CLIPS, ExampleOrder, importance_weights
 from jaxsed.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,12 +38,15 @@ def training_batches(
     batch_size: int,
     sampling: str = "uniform",
     importance: str | None = None,
+    importance_offset_clips: float = AST_OFFSET_CLIPS,
     epoch_clips: int | None = None,
     clip_seconds: float = 10.0,
     sample_rate: int = 16000,
     n_frames: int = 250,
     targets: str = "frames",
     wavmix_probability: float = 0.0,
+    wavmix_alpha: float = wavmix.ALPHA,
+    wavmix_major: bool = True,
     teacher: "TeacherLogits | None" = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -58,10 +63,12 @@ def training_batches(
         seed: of the run.
         batch_size: of the global batch, all processes together.
         sampling: "uniform", "balanced" (the paper's: importance sampling with
-            replacement) or "balanced_epoch" (the released code's: without replacement
-            within an epoch); see `sampling.ExampleOrder`.
-        importance: weights, "paper" or "released" (see `sampling.importance_weights`);
-            by default "paper" for "balanced", "released" for "balanced_epoch".
+            replacement), "balanced_epoch" (the released code's: without replacement
+            within an epoch) or "class_queue"; see `sampling.ExampleOrder`.
+        importance: weights, "paper", "released" or "clip_counts" (see
+            `sampling.importance_weights`); by default "paper" for "balanced", "released"
+            for "balanced_epoch".
+        importance_offset_clips: see there.
         epoch_clips: see `sampling.ExampleOrder`.
         clip_seconds: length of an example. Longer clips are cut at a random label
             frame, labels and teacher targets with them; shorter ones are zero-padded.
@@ -69,6 +76,8 @@ def training_batches(
         n_frames: label frames of 40 ms.
         targets: "frames" or "clip".
         wavmix_probability: of mixing a clip with another one in the loader.
+        wavmix_alpha: see `wavmix.draw_weight`.
+        wavmix_major: see there.
         teacher: store of teacher logits.
         process_index: which part of each global batch this process computes.
         process_count: in how many parts a global batch is computed.
@@ -92,13 +101,18 @@ def training_batches(
         teacher.check(data.vocabulary, data.ids)
     share = ProcessShare(batch_size, process_index, process_count)
     shape = ExampleShape(clip_seconds, sample_rate, n_frames, targets)
-    weights = None
+    weights = clips_by_class = None
     if sampling in ("balanced", "balanced_epoch"):
         mode = importance or ("paper" if sampling == "balanced" else "released")
-        weights = importance_weights(data.activity(), mode)
-    order = ExampleOrder(sampling, seed, len(data), weights, epoch_clips)
+        weights = importance_weights(data.activity(), mode, importance_offset_clips)
+    elif sampling == "class_queue":
+        clips_by_class = data.activity().clips_by_class()
+    order = ExampleOrder(
+        sampling, seed, len(data), weights, epoch_clips, clips_by_class
+    )
     examples = Examples(data, shape, teacher, cache_decoded_bytes // max(1, workers))
-    batches = TrainingBatches(examples, order, share, wavmix_probability, n_batches)
+    mixing = (wavmix_probability, wavmix_alpha, wavmix_major)
+    batches = TrainingBatches(examples, order, share, *mixing, n_batches)
     return _iterate(batches, workers, threads, prefetch_batches)
 
 

@@ -20,17 +20,22 @@ import numpy as np
 from jaxsed.data.activity import ClassActivity
 from jaxsed.errors import InputError
 
-SAMPLINGS = ("uniform", "balanced", "balanced_epoch")
+SAMPLINGS = ("uniform", "balanced", "balanced_epoch", "class_queue")
+IMPORTANCE = ("paper", "released", "clip_counts")
 RELEASED_EPOCH_CLIPS = 100_000  # `epoch_len` of `get_weighted_sampler`
 RELEASED_OFFSET_FRAMES = 30  # `sample_weight_offset`
 RELEASED_SCALE = 1000.0
+# AST `egs/audioset/gen_weight_file.py`; 100 in EfficientAT `datasets/audioset.py`.
+AST_OFFSET_CLIPS = 0.01
 LABEL_FRAMES_PER_SECOND = 25
 _DRAWS_AT_ONCE = 65_536  # of `balanced`: positions that share one random stream
 
 logger = logging.getLogger(__name__)
 
 
-def importance_weights(activity: ClassActivity, mode: str = "paper") -> np.ndarray:
+def importance_weights(
+    activity: ClassActivity, mode: str = "paper", offset_clips: float = AST_OFFSET_CLIPS
+) -> np.ndarray:
     """Returns how often each clip should be drawn, relative to the others.
 
     Args:
@@ -40,6 +45,9 @@ def importance_weights(activity: ClassActivity, mode: str = "paper") -> np.ndarr
             frames in the clip / (30 + frames in all clips), frames of 40 ms, so long
             events count more and rare classes a little less. (The released code rounds
             every event outward to whole frames first; here seconds are converted.)
+            "clip_counts", for labels of whole clips: the sum over its classes of 1000 /
+            (offset + clips that have the class).
+        offset_clips: for "clip_counts"; the larger, the less do rare classes count.
 
     Returns:
         float64 `[clips]`; 0 for a clip in which nothing is active (how many is logged).
@@ -48,12 +56,18 @@ def importance_weights(activity: ClassActivity, mode: str = "paper") -> np.ndarr
         InputError: unknown mode, negative or non-finite seconds, or no clip with any
             active class.
     """
-    if mode not in ("paper", "released"):
-        raise InputError(f"weights {mode!r}: expected 'paper' or 'released'")
+    if mode not in IMPORTANCE:
+        raise InputError(
+            f"importance={mode!r}: expected one of {', '.join(IMPORTANCE)}"
+        )
+    if not offset_clips > 0:
+        raise InputError(f"importance_offset_clips={offset_clips}: must be above 0")
     total = activity.class_seconds()
     if not np.isfinite(total).all():
         raise InputError("active seconds must be finite and not negative")
-    if mode == "paper":
+    if mode == "clip_counts":
+        per_class = RELEASED_SCALE / (offset_clips + activity.class_clips())
+    elif mode == "paper":
         per_class = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
     else:
         frames = total * LABEL_FRAMES_PER_SECOND
@@ -63,7 +77,7 @@ def importance_weights(activity: ClassActivity, mode: str = "paper") -> np.ndarr
     for clips, labels, seconds in activity.blocks():
         if (seconds < 0).any():
             raise InputError("active seconds must be finite and not negative")
-        amounts = seconds > 0 if mode == "paper" else seconds
+        amounts = seconds if mode == "released" else seconds > 0
         np.add.at(weights, clips, amounts * per_class[labels])
     _report_unweighted(weights)
     return weights
@@ -99,11 +113,14 @@ class ExampleOrder:
             drawn one after the other in proportion to the weights of those left, and
             given in that order (rare clips early), as the released code does. That
             reseeds with 0 + epoch whatever the run's seed; here the seed counts.
+            "class_queue": one clip of each class, drawn uniformly among those that have
+            it, the classes in random order, and so on (HTS-AT `data_generator.py`).
         seed: of the run, not negative.
         n_clips: rows of the data.
-        weights: float64 `[n_clips]`, from `importance_weights`; not used by "uniform".
+        weights: float64 `[n_clips]`, from `importance_weights`, for the balanced ones.
         epoch_clips: length of an epoch of "balanced_epoch"; by default 100,000 or as
             many as have a weight, whichever is less.
+        clips_by_class: for "class_queue", from `ClassActivity.clips_by_class`.
     """
 
     sampling: str
@@ -111,8 +128,10 @@ class ExampleOrder:
     n_clips: int
     weights: np.ndarray | None = None
     epoch_clips: int | None = None
+    clips_by_class: tuple[np.ndarray, np.ndarray] | None = None
 
     def __post_init__(self):
+        self._classes = ()
         if self.sampling not in SAMPLINGS:
             raise InputError(
                 f"sampling {self.sampling!r}: expected one of {', '.join(SAMPLINGS)}"
@@ -121,14 +140,17 @@ class ExampleOrder:
             raise InputError("there are no clips to draw from: the data is empty")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed {self.seed}: expected 0 to 2**63 - 1")
-        if self.sampling != "uniform":
+        if self.sampling.startswith("balanced"):
             self._check_weights()
+        if self.sampling == "class_queue":
+            self._check_classes()
         if self.sampling == "balanced":
             self._cumulative = np.cumsum(self.weights)
         self.block_length = {
             "uniform": self.n_clips,
             "balanced": _DRAWS_AT_ONCE,
             "balanced_epoch": self.epoch_clips,
+            "class_queue": len(self._classes),
         }[self.sampling]
         self._blocks: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
@@ -155,6 +177,15 @@ class ExampleOrder:
                 "of clips with a weight above 0, since an epoch draws no clip twice"
             )
         self.weights = weights
+
+    def _check_classes(self) -> None:
+        if self.clips_by_class is None:
+            raise InputError("class_queue sampling needs to know which clips have what")
+        self._classes = np.flatnonzero(np.diff(self.clips_by_class[0]))
+        if not len(self._classes):
+            raise InputError(
+                "no clip has a class: use sampling='uniform' or check the labels"
+            )
 
     def __getstate__(self):
         return {**self.__dict__, "_blocks": {}, "_lock": None}
@@ -193,6 +224,11 @@ class ExampleOrder:
             heights = rng.random(self.block_length) * self._cumulative[-1]
             rows = np.searchsorted(self._cumulative, heights, side="right")
             return np.minimum(rows, np.flatnonzero(self.weights)[-1])
+        if self.sampling == "class_queue":
+            first, clips = self.clips_by_class
+            classes = rng.permutation(self._classes)
+            counts = first[classes + 1] - first[classes]
+            return clips[first[classes] + rng.integers(counts)]
         # Exponential race: arrival times of rate `weight` come in as if drawn one by
         # one without replacement.
         drawable = np.flatnonzero(self.weights)

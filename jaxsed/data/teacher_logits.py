@@ -35,10 +35,10 @@ class TeacherLogits:
 
     Args:
         path: folder of a finished store, or an HDF5 file with `filenames` and
-            `strong_logits [clips, c, t]` (needs h5py).
+            `strong_logits [clips, c, t]` or `clip_logits [clips, c]` (needs h5py).
 
     Attributes:
-        n_frames: label frames of 40 ms per clip.
+        n_frames: label frames of 40 ms per clip; 1 where logits are of whole clips.
         n_classes: classes.
         hits: Counter of "exact", "respelled", "truncated" and "miss".
 
@@ -205,8 +205,17 @@ class _FolderStore:
         self._begin()
 
 
+_HDF5_AXES = {
+    "strong_logits": ("clips", "classes", "frames"),
+    "clip_logits": ("clips", "classes"),
+}
+
+
 class _Hdf5Store:
-    """The published layout: `filenames [n]`, `strong_logits [n, c, t]`."""
+    """The published layout: `filenames [n]`, `strong_logits [n, c, t]`.
+
+    Of whole clips: `clip_logits [n, c]`.
+    """
 
     vocabulary_hash = None
 
@@ -214,20 +223,23 @@ class _Hdf5Store:
         self._path = file
         self._file = None
         self._lock = threading.Lock()
+        self._name = "clip_logits" if "clip_logits" in self._open() else "strong_logits"
         try:
-            shape = self._open()["strong_logits"].shape
+            shape = self._open()[self._name].shape
             n_ids = self._open()["filenames"].shape[0]
         except KeyError as error:
             raise InputError(
-                f"{file}: expected the data sets filenames and strong_logits, the file "
-                f"holds {', '.join(self._open()) or 'none'}"
+                f"{file}: expected the data sets filenames and strong_logits (or "
+                f"clip_logits), the file holds {', '.join(self._open()) or 'none'}"
             ) from error
-        if len(shape) != 3 or n_ids != shape[0]:
+        expected = _HDF5_AXES[self._name]
+        if len(shape) != len(expected) or n_ids != shape[0]:
             raise InputError(
-                f"{file}: expected strong_logits [clips, classes, frames] and as many "
+                f"{file}: expected {self._name} [{', '.join(expected)}] and as many "
                 f"filenames, got {shape} and {n_ids}"
             )
-        self.shape = (shape[0], shape[2], shape[1])
+        n_clips, n_classes, *n_frames = shape
+        self.shape = (n_clips, *(n_frames or [1]), n_classes)
 
     def _open(self):
         if self._file is None:
@@ -254,13 +266,14 @@ class _Hdf5Store:
     def read(self, row: int) -> np.ndarray:
         with self._lock:
             try:
-                logits = self._open()["strong_logits"][row]
+                logits = self._open()[self._name][row]
             except OSError as error:
                 raise InputError(
-                    f"{self._path}: strong_logits cannot be read at row {row}; the file "
-                    "is damaged, fetch it again"
+                    f"{self._path}: {self._name} cannot be read at row {row}; the file is "
+                    "damaged, fetch it again"
                 ) from error
-        return np.ascontiguousarray(logits.T, dtype=np.float16)
+        frames = logits.reshape(self.shape[2], self.shape[1]).T
+        return np.ascontiguousarray(frames, dtype=np.float16)
 
     def __getstate__(self):
         return {**self.__dict__, "_file": None, "_lock": None}

@@ -10,6 +10,8 @@
 Shard s holds the rows from `s * shard_clips` on. It is finished once both of its files are
 there, which appear whole or not at all; the store is finished once all shards are. So
 processes that know nothing of each other can write shards of the same store.
+
+Logits of whole clips are a store of one frame, t = 1, which lasts as long as the clip.
 """
 
 import dataclasses

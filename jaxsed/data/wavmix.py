@@ -8,15 +8,25 @@ the clip itself; the means are removed before and after. Labels and teacher
 
 import numpy as np
 
-BETA = 2.0  # `MixupDataset(beta=2)`
+ALPHA = 2.0  # `MixupDataset(beta=2)`
 # Weights are multiples of 1/1024: then mixed 0/1 labels are exact in float16.
 _WEIGHT_STEPS = 1024
 
 
-def draw_weight(rng: np.random.Generator) -> float:
-    """Returns the clip's own weight, max(w, 1 - w) with w from Beta(2, 2)."""
-    weight = rng.beta(BETA, BETA)
-    return round(max(weight, 1.0 - weight) * _WEIGHT_STEPS) / _WEIGHT_STEPS
+def draw_weight(
+    rng: np.random.Generator, alpha: float = ALPHA, major: bool = True
+) -> float:
+    """Returns the clip's own weight, from Beta(alpha, alpha).
+
+    Args:
+        rng: draws it.
+        alpha: AST `src/dataloader.py` has 10.
+        major: max(w, 1 - w); False: w itself, as in AST.
+    """
+    weight = rng.beta(alpha, alpha)
+    if major:
+        weight = max(weight, 1.0 - weight)
+    return round(weight * _WEIGHT_STEPS) / _WEIGHT_STEPS
 
 
 def mix_audio(own: np.ndarray, partner: np.ndarray, weight: float) -> np.ndarray:
@@ -25,7 +35,7 @@ def mix_audio(own: np.ndarray, partner: np.ndarray, weight: float) -> np.ndarray
     Args:
         own: `[n]`, any real type and scale.
         partner: `[n]`, as `own`.
-        weight: of `own`, in [0.5, 1].
+        weight: of `own`, in [0, 1].
 
     Returns:
         float32 `[n]`, of mean 0.

@@ -83,7 +83,7 @@ def test_short_clips_are_padded():
 
 @pytest.mark.parametrize("targets", ["frames", "clip"])
 def test_labels_and_teacher_move_with_the_crop(long_clips, targets):
-    teacher = FakeTeacher(75)
+    teacher = FakeTeacher(75 if targets == "frames" else 1)
     starts = set()
     batches = draw(train(long_clips, teacher=teacher, targets=targets), 12)
     for batch in batches:
@@ -96,16 +96,40 @@ def test_labels_and_teacher_move_with_the_crop(long_clips, targets):
             expected = whole[start : start + 50]
             if targets == "frames":
                 np.testing.assert_array_equal(batch["labels"][i], expected)
+                logits, name = teacher.get(f"clip{row}")[start : start + 50], "teacher"
             else:
                 np.testing.assert_array_equal(batch["clip_labels"][i], expected.max(0))
-            logits = teacher.get(f"clip{row}")[start : start + 50].astype(np.float64)
-            probabilities = 1 / (1 + np.exp(-logits))
-            np.testing.assert_allclose(batch["teacher"][i], probabilities, atol=5e-4)
+                logits, name = teacher.get(f"clip{row}")[0], "clip_teacher"
+            probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+            np.testing.assert_allclose(batch[name][i], probabilities, atol=5e-4)
             assert batch["teacher_valid"][i]
             starts.add((int(row), int(start)))
     # A clip is cut elsewhere in every epoch.
     assert len(starts) > 2 * N_CLIPS
     assert {start for _, start in starts} <= set(range(26))
+
+
+def test_a_teacher_of_frames_is_none_of_clips(long_clips):
+    for targets, n_frames, kind in (("clip", 75, "frames"), ("frames", 1, "whole")):
+        with pytest.raises(InputError, match=f"logits are of {kind}"):
+            train(long_clips, teacher=FakeTeacher(n_frames), targets=targets)
+
+
+def test_clips_and_their_teacher_are_mixed_as_they_are_drawn():
+    options = {"targets": "clip", "wavmix_probability": 1.0, "teacher": FakeTeacher(1)}
+    batches = draw(train(wavmix_alpha=10.0, wavmix_major=False, **options), 12)
+    own = []
+    for batch in batches:
+        for row, labels, teacher in zip(
+            batch["index"], batch["clip_labels"], batch["clip_teacher"]
+        ):
+            assert np.isclose(labels.sum(), 1) and labels.max() > 0
+            own.append(labels[row % 3])
+            assert 0 < teacher.min() <= teacher.max() < 1
+    # Not folded, so the smaller part as often as the larger one.
+    mixed = np.array([weight for weight in own if 0 < weight < 1], float)
+    assert (mixed < 0.5).mean() > 0.2 and (mixed > 0.5).mean() > 0.2
+    assert mixed.min() > 0.1 and mixed.max() < 0.9
 
 
 def test_clip_labels_do_not_name_events_outside_the_crop():
@@ -393,6 +417,8 @@ def test_prepared_data_are_loaded(prepared, sampling, workers):
 
 
 class TeacherLogitsOfRows:
+    n_frames = 125
+
     def __init__(self, data):
         self.data = data
 

@@ -12,7 +12,8 @@ from jaxsed.data.sampling import ExampleOrder, importance_weights
 from jaxsed.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ops.npz"
-ORDERS = ("uniform", "balanced", "balanced_epoch")
+RECIPE = Path(__file__).parents[1] / "golden" / "recipe.npz"
+ORDERS = ("uniform", "balanced", "balanced_epoch", "class_queue")
 
 
 def activity_of(seconds):
@@ -27,6 +28,10 @@ def activity_of(seconds):
 
 def order_of(sampling, seed=3, weights=(0.0, 1.0, 2.0, 5.0), **options):
     weights = np.array(weights)
+    # Class 0 is in clips 1 and 3, class 1 in no clip, class 2 in clip 2.
+    options = {
+        "clips_by_class": (np.array([0, 2, 2, 3]), np.array([1, 3, 2]))
+    } | options
     return ExampleOrder(sampling, seed, len(weights), weights, **options)
 
 
@@ -50,6 +55,30 @@ def test_paper_weights_are_inverse_total_active_time_of_the_clips_classes():
     active = [[2.0, 0.0], [6.0, 0.5], [0.0, 0.0]]
     weights = importance_weights(activity_of(active))
     np.testing.assert_allclose(weights, [1 / 8, 1 / 8 + 1 / 0.5, 0.0], rtol=1e-15)
+
+
+def test_clip_counts_are_asts_weights():
+    with np.load(RECIPE) as golden:
+        labelled = activity_of(10.0 * golden["metrics/target"])
+        expected = golden["sampling/ast_weight"]
+    weights = importance_weights(labelled, "clip_counts")
+    np.testing.assert_allclose(weights, expected, rtol=1e-12)
+    softened = importance_weights(labelled, "clip_counts", offset_clips=100.0)
+    assert softened.max() < weights.max()
+    with pytest.raises(InputError, match="importance_offset_clips=0"):
+        importance_weights(labelled, "clip_counts", offset_clips=0)
+
+
+def test_class_queue_gives_a_clip_of_each_class_in_changing_order():
+    labelled = activity_of([[1, 0, 0], [1, 0, 0], [0, 0, 2], [1, 0, 1], [0, 0, 0]])
+    order = ExampleOrder("class_queue", 0, 5, clips_by_class=labelled.clips_by_class())
+    pairs = order.rows(np.arange(6000)).reshape(-1, 2)
+    of_first = np.isin(pairs, (0, 1))  # without the clip that has both classes
+    assert (of_first.sum(axis=1) <= 1).all()
+    counts = np.bincount(pairs.ravel(), minlength=5)
+    assert (np.abs(counts[:2] - 1000) < 150).all() and counts[4] == 0
+    assert abs(counts[2] - 1500) < 150 and abs(counts[3] - 2500) < 200
+    assert 0.4 < of_first[:, 0].sum() / of_first.sum() < 0.6
 
 
 def test_a_class_counts_once_a_clip_however_many_events_it_has():
@@ -81,7 +110,7 @@ def test_clips_without_labels_are_counted(caplog):
         (np.zeros((3, 2)), "released", "none of the 3 clips"),
         (-np.ones((3, 2)), "paper", "not negative"),
         (np.full((3, 2), np.nan), "paper", "finite"),
-        (np.ones((3, 2)), "inverse", "'paper' or 'released'"),
+        (np.ones((3, 2)), "inverse", "paper, released, clip_counts"),
     ],
 )
 def test_bad_activity_is_refused(active, mode, message):
@@ -140,7 +169,8 @@ def test_epochs_of_two_million_clips_are_cheap():
     weights = np.random.default_rng(0).pareto(1.0, 2_000_000)
     start = time.perf_counter()
     for kind in ORDERS:
-        order = ExampleOrder(kind, 0, len(weights), weights)
+        classes = np.arange(0, 2_000_001, 4000), np.arange(2_000_000)
+        order = ExampleOrder(kind, 0, len(weights), weights, clips_by_class=classes)
         rows = order.rows(np.arange(10**12, 10**12 + 256))
         assert (rows >= 0).all() and (rows < len(weights)).all()
     assert time.perf_counter() - start < 10
@@ -150,6 +180,11 @@ def test_epochs_of_two_million_clips_are_cheap():
     ("options", "message"),
     [
         ({"sampling": "random"}, "uniform, balanced, balanced_epoch"),
+        ({"sampling": "class_queue"}, "which clips have what"),
+        (
+            {"sampling": "class_queue", "clips_by_class": (np.zeros(3, int), [])},
+            "no clip has a class",
+        ),
         ({"sampling": "uniform", "n_clips": 0}, "empty"),
         ({"sampling": "uniform", "seed": -1}, "seed -1"),
         ({"sampling": "balanced"}, "a weight for each of the 4"),

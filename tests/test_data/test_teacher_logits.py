@@ -148,6 +148,19 @@ def test_the_published_file_feeds_the_loader_in_threads_and_workers(published):
         np.testing.assert_allclose(batch["teacher"], expected, atol=5e-4)
 
 
+def test_logits_of_whole_clips_are_one_frame(tmp_path):
+    logits = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    with h5py.File(tmp_path / "clips.hdf5", "w") as file:
+        file["filenames"], file["clip_logits"] = [b"a", b"b", b"c"], logits
+    store = TeacherLogits(tmp_path / "clips.hdf5")
+    assert (store.n_clips, store.n_frames, store.n_classes) == (3, 1, 4)
+    np.testing.assert_array_equal(store.get("b"), logits[1:2].astype(np.float16))
+    with h5py.File(tmp_path / "odd.hdf5", "w") as file:
+        file["filenames"], file["clip_logits"] = [b"a", b"b"], logits
+    with pytest.raises(InputError, match=r"clip_logits \[clips, classes\] and as many"):
+        TeacherLogits(tmp_path / "odd.hdf5")
+
+
 def test_h5py_is_asked_for_by_name(published, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(InputError, match=r"pip install 'jaxsed\[hdf5\]'"):

@@ -35,6 +35,14 @@ def test_weights_follow_the_larger_half_of_beta_2_2():
     assert abs(weights.mean() - 11 / 16) < 5 * np.sqrt((1 / 20 - 9 / 256) / 4000)
 
 
+def test_weights_of_ast_are_beta_10_10_as_they_are_drawn():
+    rng = np.random.default_rng(0)
+    drawn = [wavmix.draw_weight(rng, alpha=10.0, major=False) for _ in range(4000)]
+    # Beta(10, 10): mean 1/2, variance 1/84.
+    assert abs(np.mean(drawn) - 1 / 2) < 5 * np.sqrt(1 / 84 / 4000)
+    assert abs(np.var(drawn) - 1 / 84) < 0.001
+
+
 def test_mixed_labels_are_exact_in_float16():
     rng = np.random.default_rng(0)
     for weight in (wavmix.draw_weight(rng) for _ in range(200)):
