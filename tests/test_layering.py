@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "jaxsed"
 LOW = {"errors", "locks", "audio", "labels"}
-TRAINABLE = {"augment", "losses", "optim"}
+TRAINABLE = {"augment", "losses", "optim", "pretext_losses"}
 MAY_IMPORT = {
     "errors": set(),
     "locks": {"errors"},
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "weights": {"errors", "frontends", "labels", "models"},
     "augment": {"errors"},
     "losses": {"errors"},
+    "pretext_losses": {"errors"},
     "schedules": {"errors"},
     "parameter_rules": {"errors"},
     "optim": {"errors", "parameter_rules", "schedules"},
