@@ -122,15 +122,18 @@ def windowed_sines(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Real and imaginary part of the windowed DFT as matrices.
 
     Args:
-        window: `[fft_samples]`.
+        window: `[fft_samples]`, in the type that it is multiplied in.
 
     Returns:
-        Cosines and sines, float32 `[fft_samples, fft_samples // 2 + 1]`, rounded before
-        and after the product with the rounded window.
+        Cosines and sines, float32 `[fft_samples, fft_samples // 2 + 1]`: for a float32
+        window rounded before and after the product (nnAudio), for a float64 window
+        only after it (torchlibrosa).
     """
-    rounded = window.astype(np.float32)[:, None]
-    cosines, sines = _sines(len(window))
-    return cosines.astype(np.float32) * rounded, sines.astype(np.float32) * rounded
+    cosines, sines = (
+        (matrix.astype(window.dtype) * window[:, None]).astype(np.float32)
+        for matrix in _sines(len(window))
+    )
+    return cosines, sines
 
 
 def _sines(fft_samples: int) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +156,7 @@ def power_spectrum(
         frames: `[b, t, fft_samples]`.
         window: `[fft_samples]`.
         rounded_sines: Whether the transform is the product with `windowed_sines`, as
-            in networks that compute it by convolution (nnAudio), instead of the FFT.
+            in networks that compute it by convolution, instead of the FFT.
             Bins 70 dB below the loudest of their frame notice the sines' rounding.
             For even FFT lengths and windows symmetric about `fft_samples / 2`.
 

@@ -28,7 +28,7 @@ class Operands(NamedTuple):
         key: `[b, heads, s, e]`.
         value: `[b, heads, s, e]`.
         bias: Added to the scores, broadcasts to `[b, heads, s, s]`; or None.
-        gate: float32 `[b, heads, s]`, by query: `gate * table` is added as well; or None.
+        gate: float32 `[b, heads, s]`, by query: factor of the table; or None.
         seeds: int32 `[b, heads, 2]` for dropout; or None.
     """
 
@@ -47,7 +47,8 @@ def attend_by_head(
 
     Args:
         operands: What differs between clips.
-        table: float32 `[heads, s, s]`, queries before keys; the same for all clips.
+        table: `[heads, s, s]`, queries before keys, added to the scores of all clips,
+            as it is where there is no gate; or None.
         rate: At which attention weights are dropped where there are seeds.
     """
     n_clips, heads, n_tokens = operands.query.shape[:3]
@@ -138,9 +139,9 @@ def _pulled_back(function, operands, grad, table, rate):
 def _together(operands, table, rate):
     query, key, value, bias, gate, seeds = operands
     n_clips, heads, n_tokens = query.shape[:3]
-    if gate is not None:
-        gated = gate[..., None] * table
-        bias = gated if bias is None else gated + bias
+    if table is not None:
+        shared = table if gate is None else gate[..., None] * table
+        bias = shared if bias is None else shared + bias
     if bias is not None:
         bias = jnp.broadcast_to(bias, (n_clips, heads, n_tokens, n_tokens))
     if rate == 0 or seeds is None:

@@ -14,8 +14,8 @@ CLIPS, HEADS, TOKENS = 3, 2, 7
 def definition(operands, table, kept):
     query, key, value, bias, gate, _ = operands
     scores = jnp.einsum("bhqe,bhke->bhqk", query, key)
-    if gate is not None:
-        scores = scores + gate[..., None] * table
+    if table is not None:
+        scores = scores + (1 if gate is None else gate[..., None]) * table
     if bias is not None:
         scores = scores + bias
     weights = jax.nn.softmax(scores, axis=-1)
@@ -24,33 +24,36 @@ def definition(operands, table, kept):
     return jnp.einsum("bhqk,bhke->bhqe", weights, value)
 
 
-def drawn(bias_shape, gated, drops):
+def drawn(bias_shape, shared, drops):
     keys = jax.random.split(jax.random.key(0), 6)
     features = (CLIPS, HEADS, TOKENS, 4)
     query, key, value = (jax.random.normal(k, features) for k in keys[:3])
     bias = None if bias_shape is None else jax.random.normal(keys[3], bias_shape)
-    gate = jax.random.normal(keys[4], features[:3]) if gated else None
-    table = jax.random.normal(keys[5], (HEADS, TOKENS, TOKENS)) if gated else None
+    gate = jax.random.normal(keys[4], features[:3]) if "gated" in shared else None
+    shape = (HEADS, TOKENS, TOKENS)
+    table = jax.random.normal(keys[5], shape) if "table" in shared else None
     seeds = dropout.seeds(jax.random.key(1), (CLIPS, HEADS)) if drops else None
     return Operands(query, key, value, bias, gate, seeds), table
 
 
 @pytest.mark.parametrize("cached_scores", [plain_attention.CACHED_SCORES, 0])
 @pytest.mark.parametrize(
-    "bias_shape, gated, drops",
+    "bias_shape, shared, drops",
     [
-        (None, False, False),
-        ((CLIPS, 1, 1, TOKENS), False, False),
-        ((1, HEADS, TOKENS, TOKENS), False, True),
-        (None, True, False),
-        ((CLIPS, 1, 1, TOKENS), True, True),
+        (None, "nothing", False),
+        ((CLIPS, 1, 1, TOKENS), "nothing", False),
+        ((1, HEADS, TOKENS, TOKENS), "nothing", True),
+        (None, "table", False),
+        ((CLIPS, 1, 1, TOKENS), "table", True),
+        (None, "gated table", False),
+        ((CLIPS, 1, 1, TOKENS), "gated table", True),
     ],
 )
 def test_result_and_gradients_are_the_definitions(
-    monkeypatch, cached_scores, bias_shape, gated, drops
+    monkeypatch, cached_scores, bias_shape, shared, drops
 ):
     monkeypatch.setattr(plain_attention, "CACHED_SCORES", cached_scores)
-    operands, table = drawn(bias_shape, gated, drops)
+    operands, table = drawn(bias_shape, shared, drops)
     seeds, floats = operands.seeds, operands._replace(seeds=None)
     kept = None
     if drops:
@@ -76,7 +79,7 @@ def test_result_and_gradients_are_the_definitions(
 
 
 def test_one_by_one_keeps_no_weights_for_the_backward_pass(monkeypatch):
-    operands, table = drawn(None, True, False)
+    operands, table = drawn(None, "gated table", False)
 
     def n_kept():
         _, pull_back = jax.vjp(attend_by_head, operands, table)
