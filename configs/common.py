@@ -67,6 +67,7 @@ def training(stage: str) -> ConfigDict:
             "remat": "none",  # computed again in the backward pass: none | dots | blocks
             "steps": 1,
             "every": {"log": 50, "evaluate": 1000, "save": 500},
+            "until": {"metric": "", "value": 0.0},  # ends at an evaluation above that
             "eval": {
                 "metrics": ("psds1", "psds1_macro", "pauroc"),
                 "median_seconds": 0.48,

@@ -27,6 +27,7 @@ from jaxsed.training import loop, preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, is_done
 from jaxsed.training.state import TrainState
+from jaxsed.training.until import PASSED, Until
 from jaxsed.weights import architecture, files
 
 Params = Any
@@ -52,6 +53,10 @@ class Task:
 def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     """Trains, evaluates and saves; goes on where an earlier call was stopped.
 
+    Ends after `config.steps`, or at the first evaluation that passes `config.until`:
+    then the model saved is the one that passed, and the last line of `metrics.jsonl`
+    says so.
+
     Start order: this run's own newest checkpoint, else the model folder `config.init`,
     else random weights.
 
@@ -64,14 +69,19 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     if processes.on_first(lambda: is_done(workdir / "metrics.jsonl")):
         logging.info("%s is finished already", workdir)
         return
+    until = Until(**config["until"])
+    until.check(f"eval/{metric}" for metric in config["eval"]["metrics"])
     mesh = sharding.make_mesh(**config["mesh"])
     data = PreparedData(config["data"]["train"])
     program = build_program(config, task.objective, len(data.vocabulary), mesh)
     with preemption.Notice() as notice:
-        state, log = fit(config, workdir, task, data, program, mesh, notice)
+        state, passed, log = fit(
+            config, workdir, task, data, program, mesh, notice, until
+        )
+    step = int(state.step)
     params = gathered(task.to_detector(state.params))
-    processes.on_first(lambda: save(params, config, task, data, workdir))
-    log.write(config["steps"], {"done": True})
+    processes.on_first(lambda: save(params, config, task, data, workdir, step))
+    log.write(step, {"done": True} | ({PASSED: passed} if until.metric else {}))
 
 
 def fit(
@@ -82,8 +92,13 @@ def fit(
     program: Program,
     mesh: Mesh,
     notice: preemption.Notice,
-) -> tuple[TrainState, MetricsLog]:
-    """Trains from wherever the run stands; returns its last state and its log."""
+    until: Until,
+) -> tuple[TrainState, bool, MetricsLog]:
+    """Trains from wherever the run stands.
+
+    Returns:
+        Its last state, whether an evaluation ended it, and its log.
+    """
     batches = training_data(config, data, program.model, task.targets)
     checkpoints = Checkpoints(workdir / "checkpoints")
     resume_step = checkpoints.latest_step
@@ -107,7 +122,7 @@ def fit(
         tensorboard=config["tensorboard"],
         active=processes.is_first(),
     )
-    state = loop.fit(
+    state, passed = loop.fit(
         state,
         program.train_step,
         batches,
@@ -121,9 +136,10 @@ def fit(
         clip_ids=data.ids,
         title=workdir.name,
         loader_report=batches.speed.report,
+        until=until,
     )
     checkpoints.close()
-    return state, log
+    return state, passed, log
 
 
 def training_data(
@@ -160,8 +176,9 @@ def save(
     task: Task,
     data: PreparedData,
     workdir: Path,
+    step: int,
 ) -> None:
-    """Writes the self-describing model."""
+    """Writes the self-describing model, as it is after `step` optimiser steps."""
     files.save_model(
         workdir / "model",
         params,
@@ -173,7 +190,7 @@ def save(
             "provenance": {
                 "init": config["init"],
                 "seed": config["seed"],
-                "steps": config["steps"],
+                "steps": step,
                 "batch_size": config["batch_size"],
                 "train_manifest": data.manifest_hash,
                 "teacher_logits": config["teacher"]["logits"],

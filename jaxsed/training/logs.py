@@ -81,14 +81,15 @@ class MetricsLog:
                     self._board.add_scalar(name, value, int(step))
             self._board.flush()
 
-    def has(self, step: int, prefixes: tuple[str, ...]) -> bool:
-        """Whether a line of this step holds a name that begins with one of these."""
-        return any(
-            name.startswith(prefixes)
+    def find(self, step: int, prefixes: tuple[str, ...]) -> dict[str, float | None]:
+        """Returns what the lines of this step hold under names that begin so."""
+        return {
+            name: value
             for line in read_metrics(self._path)
             if line["step"] == step
-            for name in line
-        )
+            for name, value in line.items()
+            if name.startswith(prefixes)
+        }
 
     def write_report(self, name: str, content: Mapping[str, Any]) -> Path:
         """Writes `NAME.json` beside the metrics; returns its path.

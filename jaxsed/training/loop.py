@@ -19,6 +19,7 @@ from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog
 from jaxsed.training.state import Params, TrainState
 from jaxsed.training.step_timer import StepTimer
+from jaxsed.training.until import NEVER, Until
 
 Evaluator = Callable[[Params], Mapping[str, float]]
 
@@ -71,8 +72,9 @@ def fit(
     clip_ids: Sequence[str],
     title: str = "train",
     loader_report: Callable[[float], str] | None = None,
-) -> TrainState:
-    """Trains from `state.step` to `cadence.total` and returns the final state.
+    until: Until = NEVER,
+) -> tuple[TrainState, bool]:
+    """Trains from `state.step` to `cadence.total`, or until an evaluation is passed.
 
     At a step with several duties the order is: log, save, evaluate. A checkpoint of
     step k therefore vouches for every logged line up to k but the evaluation, and,
@@ -94,6 +96,11 @@ def fit(
         title: what the progress bar calls this run.
         loader_report: clips a second that the devices take of this process -> a line
             for the user, shown once.
+        until: what ends the run earlier.
+
+    Returns:
+        The state after the last step taken, and whether an evaluation ended the run:
+        then it is the state that was evaluated.
 
     Raises:
         InputError: the loss is no longer finite; names step and clips.
@@ -111,10 +118,12 @@ def fit(
     )
     with progress, _stopping_well(checkpoints, log, clip_ids):
         evaluate = functools.partial(_evaluate, evaluators, notice, log, progress)
-        if cadence.evaluates(step) and not _is_evaluated(log, step, evaluators):
-            evaluate(step, state.params)
+        passed = False
+        if cadence.evaluates(step):
+            found = _logged(log, step, evaluators) or evaluate(step, state.params)
+            passed = until.passed_by(found)
         window = _Window(step)
-        while step < cadence.total:
+        while step < cadence.total and not passed:
             batch = next(batches)
             state, measurements = train_step(
                 state, sharding.put_batch(batch, mesh), run_key
@@ -136,9 +145,11 @@ def fit(
             if stop:
                 raise preemption.Preempted(step, cadence.total)
             if cadence.evaluates(step):
-                evaluate(step, state.params)
+                passed = until.passed_by(evaluate(step, state.params))
                 window.restart_clock()
-    return state
+        if passed and step < cadence.total:
+            _write(progress, f"step {step}: {until.metric} is above {until.value:g}")
+    return state, passed
 
 
 class _Window:
@@ -220,11 +231,12 @@ def _stopping_well(
         ) from error
 
 
-def _is_evaluated(
+def _logged(
     log: MetricsLog, step: int, evaluators: Mapping[str, Evaluator]
-) -> bool:
+) -> dict[str, float | None]:
+    """Returns what the evaluation of a step found, if it was logged already."""
     prefixes = tuple(f"{name}/" for name in evaluators)
-    return processes.on_first(lambda: log.has(step, prefixes))
+    return processes.on_first(lambda: log.find(step, prefixes))
 
 
 def _evaluate(
@@ -234,8 +246,8 @@ def _evaluate(
     progress: tqdm,
     step: int,
     params: Params,
-) -> None:
-    """Runs the evaluators, logs what they find and shows it.
+) -> dict[str, float]:
+    """Runs the evaluators, logs what they find, shows it and returns it.
 
     Raises:
         Preempted: `notice` came; what was found is lost, and owed by the next run.
@@ -254,6 +266,7 @@ def _evaluate(
     if values:
         shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         _write(progress, f"step {step}: {shown}")
+    return values
 
 
 def _write(progress: tqdm, line: str) -> None:

@@ -50,6 +50,25 @@ def test_another_config_in_the_same_folder_is_refused(finished, small):
         strong.run(small(**{"optim.max_lr": 1.0}), workdir)
 
 
+def test_a_run_ends_with_the_model_that_passed(finished, small, tmp_path):
+    workdir, _ = finished
+    start = str(workdir / "model")
+    until = {"until.metric": "eval/pauroc", "until.value": -1.0}
+    strong.run(small(init=start, **until), tmp_path)
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert lines[-1] == {"step": 0, "done": True, "until/passed": True}
+    (before, _), (found, description) = (
+        files.load_model(d / "model") for d in (workdir, tmp_path)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found["encoder"], before["encoder"])
+    assert description["provenance"]["steps"] == 0
+
+
+def test_a_metric_to_pass_must_be_one_that_is_computed(small, tmp_path):
+    with pytest.raises(InputError, match="did you mean 'eval/pauroc'"):
+        strong.run(small(**{"until.metric": "eval/pauroq"}), tmp_path)
+
+
 def test_batch_must_fit_the_devices(small, tmp_path):
     with pytest.raises(InputError, match="batch_size=9"):
         strong.run(small(batch_size=9), tmp_path)

@@ -9,6 +9,7 @@ from jaxsed.errors import InputError
 from jaxsed.training import loop, preemption, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, read_metrics
+from jaxsed.training.until import Until
 from tests.test_training import toy
 
 CADENCE = loop.Cadence(total=10, log=2, evaluate=5, save=4)
@@ -45,7 +46,7 @@ def run(
         return train_step(state, batch, key)
 
     resume = -1 if resumed_from is None else resumed_from
-    state = loop.fit(
+    state, _ = loop.fit(
         state,
         step_or_die,
         batches,
@@ -144,6 +145,24 @@ def test_an_evaluation_that_was_stopped_is_owed(tmp_path):
     run(tmp_path / "stopped")
     run(tmp_path / "whole")
     assert lines(tmp_path / "stopped") == lines(tmp_path / "whole")
+
+
+def test_a_run_ends_at_the_first_evaluation_that_passes(tmp_path):
+    whole = run(tmp_path / "whole")
+    found = {
+        m["step"]: m["eval/norm"] for m in lines(tmp_path / "whole") if "eval/norm" in m
+    }
+    until = Until("eval/norm", (found[0] + found[5]) / 2)
+    state = run(tmp_path / "short", until=until)
+    assert int(state.step) == 5 and int(whole.step) == 10
+    assert lines(tmp_path / "short") == [
+        m for m in lines(tmp_path / "whole") if m["step"] <= 5
+    ]
+    assert Checkpoints(tmp_path / "short" / "checkpoints").latest_step == 5
+    # What passed may lie behind a run that goes on: killed before it said that it is done.
+    again = run(tmp_path / "short", kill_at=5, until=until)
+    jax.tree.map(np.testing.assert_array_equal, again, state)
+    assert int(run(tmp_path / "never", until=Until("eval/norm", 1e3)).step) == 10
 
 
 def test_the_loader_is_reported_once(tmp_path, capsys):
