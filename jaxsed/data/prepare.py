@@ -27,7 +27,8 @@ from jaxsed.data import records
 from jaxsed.data.atomic import write_atomically
 from jaxsed.data.child_process import leave_with_parent
 from jaxsed.data.hosts import ALONE, Host
-from jaxsed.data.layouts.source import SourceSplit
+from jaxsed.data.layouts.films import refuse_films
+from jaxsed.data.layouts.source import MULTI, SourceSplit
 from jaxsed.data.publish import publish
 from jaxsed.data.shards import (
     ShardTask,
@@ -72,8 +73,8 @@ def prepare(
       The manifest; None if shards of other hosts are not finished yet.
 
     Raises:
-      InputError: No clip has a usable sound, `out` holds something else, or it cannot be
-        written.
+      InputError: No clip has a usable sound, all sounds are films, `out` holds something
+        else, or it cannot be written.
     """
     if not source.has_audio:
         example = source.clips[0].id if source.clips else "SEGMENT_ID"
@@ -85,6 +86,7 @@ def prepare(
         raise InputError(
             f"workers={workers}, shards={n_shards}; both must be 1 or more"
         )
+    refuse_films(source.clips.audio)
     shards = out / records.SHARDS
     _claim(out, source)
     tasks = _ShardTasks(source, shards, n_shards)
@@ -156,6 +158,7 @@ def _claim(out: Path, source: SourceSplit) -> None:
         "split": source.split,
         "annotation": identity.hexdigest(),
         "vocabulary": source.vocabulary.hash,
+        "labels": source.labels,
     }
     path = out / records.SHARDS / _SOURCE
     try:
@@ -174,8 +177,9 @@ def _claim(out: Path, source: SourceSplit) -> None:
             "another --out"
         )
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        # Folders from before there was a choice hold `multi`.
+        theirs = {"labels": MULTI} | json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
         theirs = {}
     differ = [key for key in mine if theirs.get(key) != mine[key]]
     if differ:

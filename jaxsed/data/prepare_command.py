@@ -2,11 +2,11 @@
 
   jaxsed prepare LAYOUT SRC --out DIR
 
-writes DIR/train and DIR/eval (those splits SRC has). Sounds of any rate, channel count
-and format that libsndfile reads (wav, flac, ogg, opus, mp3, ...) are checked and stored
-as they are; nothing is re-encoded. Partial copies of a data set are normal: what is
-missing is counted, per class, in manifest.json. Everything that was wrong is listed in
-problems.tsv, and what was done about it is said at the end.
+writes DIR/train, DIR/validation and DIR/eval (those splits SRC has). Sounds of any
+length, rate, channel count and format that libsndfile reads (wav, flac, ogg, opus, mp3,
+...) are checked and stored as they are; nothing is re-encoded. Partial copies of a data
+set are normal: what is missing is counted, per class, in manifest.json. Everything that
+was wrong is listed in problems.tsv, and what was done about it is said at the end.
 
 LAYOUT is how SRC is laid out (docs/prepare.md has examples):
 
@@ -20,6 +20,13 @@ LAYOUT is how SRC is laid out (docs/prepare.md has examples):
                         audioset_strong beside them, events instead of labels of clips
   huggingface_parquet   *.parquet with the sounds inside, and labels of clips or events
                         (needs pyarrow)
+  vggsound              vggsound.csv as released; sound files called by YouTube id and
+                        start: ID_000030, or as other scripts do
+  voxceleb1             iden_split.txt as released; SPEAKER/VIDEO/UTTERANCE.wav
+  kinetics_sounds       train.csv, val.csv, test.csv of Kinetics as released, of which
+                        the 32 classes are taken; sound files ID_000030_000040
+  clips                 any folder of sounds, with a table (.csv, .tsv) of files and
+                        labels, one or several a clip
 
 Stopped at any moment, the same command goes on where it was. Run again after more sounds
 have arrived, it adds them.
@@ -37,11 +44,17 @@ import argparse
 import os
 from pathlib import Path
 
+from jaxsed.data import table_arguments
+
 LAYOUTS = (
     "audioset_strong",
     "audioset_weak",
     "audioset_hdf5",
     "huggingface_parquet",
+    "vggsound",
+    "voxceleb1",
+    "kinetics_sounds",
+    "clips",
 )
 _CLASSES_IN_SUMMARY = 5
 
@@ -58,8 +71,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--splits",
         metavar="A,B",
-        help="splits to prepare (default: train and eval, those that SRC has); of "
-        "AudioSet's clips also balanced_train and unbalanced_train",
+        help="splits to prepare (default: train, validation and eval, those that SRC "
+        "has); of AudioSet's clips also balanced_train and unbalanced_train",
     )
     parser.add_argument(
         "--annotation",
@@ -92,6 +105,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="this is host I (from 0) of N that run the same command (default: as srun "
         "says, else 0/1)",
     )
+    table_arguments.configure(parser)
 
 
 def _cpus() -> int:
@@ -119,10 +133,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.source} is not a folder; expected the data set")
     host = parse_host(args.host) if args.host else host_of()
     vocabulary = vocab.load(args.vocabulary) if args.vocabulary else None
-    options = _annotation(args.annotation, layout)
+    tables = table_arguments.options_of(args, layout)
+    options = _annotation(args.annotation, layout) | tables
     sources = [
         layout.read(args.source, split, vocabulary, exclude=args.out, **options)
-        for split in _splits(args.splits, args.source, layout)
+        for split in _splits(args.splits, args.source, layout, tables)
     ]
     # A copy of one split only is normal, unless the other one was asked for.
     may_skip = args.splits is None and any(source.has_audio for source in sources)
@@ -163,13 +178,13 @@ def _annotation(asked: str | None, layout) -> dict[str, str]:
     return {"annotation": asked}
 
 
-def _splits(asked: str | None, source: Path, layout) -> list[str]:
+def _splits(asked: str | None, source: Path, layout, tables: dict) -> list[str]:
     from jaxsed.errors import InputError
 
     if asked is None:
-        splits = layout.available_splits(source)
+        splits = layout.available_splits(source, **tables)
         if not splits:
-            expected = " or ".join(layout.expected(split) for split in layout.SPLITS)
+            expected = " or ".join(dict.fromkeys(map(layout.expected, layout.SPLITS)))
             raise InputError(
                 f"{source} holds nothing of layout {layout.NAME}; expected {expected}"
             )
@@ -197,6 +212,7 @@ def _summary(manifest: dict, folder: Path) -> str:
 
     classes = manifest["classes"]
     labels = "events" if manifest["annotation"] == "frames" else "labels of clips"
+    labels += ", one a clip," if manifest["labels"] == "single" else ""
     lines = [
         f"{folder}: {manifest['clips']} of {manifest['clips_listed']} clips, "
         f"{manifest['seconds'] / 3600:.2f} h, "

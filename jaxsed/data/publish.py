@@ -63,6 +63,7 @@ def publish(source: SourceSplit, out: Path, shards: Iterable[Path]) -> dict:
         "layout": source.layout,
         "split": source.split,
         "annotation": source.annotation,
+        "labels": source.labels,
         "clips": len(stored),
         "clips_listed": len(source.clips),
         "seconds": math.fsum(stored.durations),

@@ -1,7 +1,8 @@
 """The folder that `jaxsed prepare` writes for a split, and how to read it.
 
-    manifest.json   what is inside: format version, layout, split, vocabulary, counts per
-                    class, content hash, resampler, problems by kind, shards
+    manifest.json   what is inside: format version, layout, split, annotation (frames or
+                    clips), labels (single or multi), vocabulary, counts per class,
+                    content hash, resampler, problems by kind, shards
     problems.tsv    what was wrong with the source: clip, kind, detail
     index.npz       one row a clip: id, duration, place of the audio, events
     shards/         ArrayRecord files; a record is one clip
@@ -89,6 +90,8 @@ class PreparedData:
       manifest_hash: sha256 (hex) over vocabulary, ids, audio and events; the same
         whatever the number of shards or workers.
       vocabulary: The classes that event labels index.
+      labels: `single` where a clip has one class of those, else `multi` (also of folders
+        written before there was `single`).
       ids: str `[clips]`, sorted and unique; a sequence, not a numpy array.
       durations: float64 `[clips]`, seconds, as decoded.
     """
@@ -104,6 +107,7 @@ class PreparedData:
         self.manifest = _read_manifest(self.directory)
         self.manifest_hash: str = self.manifest["content_hash"]
         self.vocabulary = Vocabulary.from_json(self.manifest["vocabulary"])
+        self.labels: str = self.manifest.get("labels", "multi")
         self._shards = [
             self.directory / SHARDS / shard["file"] for shard in self.manifest["shards"]
         ]

@@ -44,11 +44,14 @@ def test_audioset_as_on_the_hub(tmp_path):
 
 def test_labels_may_be_names_or_one_label(tmp_path):
     names = columns_with(labels=None)  # leaves human_labels
-    assert labels_of(read(tmp_path / "names", names))[0] == ["Speech", "Dog"]
+    several = read(tmp_path / "names", names)
+    assert labels_of(several)[0] == ["Speech", "Dog"]
+    assert several.labels == "multi"
     one = columns_with(labels=None, human_labels=None, label=["Speech"] * 3 + [None])
     source = read(tmp_path / "one", one)
     assert source.vocabulary == packs.CLASSES
     assert sorted(labels_of(source)) == [[], ["Speech"], ["Speech"], ["Speech"]]
+    assert source.labels == "single"
 
 
 @pytest.mark.parametrize("feature", ["list", "Sequence", "one"])

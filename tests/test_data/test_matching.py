@@ -7,6 +7,8 @@ from jaxsed.data.layouts.hdf5_pack import Hdf5Pack
 from jaxsed.data.layouts.matching import (
     find_audio,
     match_audio,
+    match_paths,
+    path_in_table,
     shared_videos,
     without_y,
 )
@@ -88,3 +90,92 @@ def test_packs_tables_and_other_splits_are_no_sounds(tmp_path):
         (tmp_path / name).touch()
     found = {source.name for _, source in find_audio(tmp_path, None, {"eval"})}
     assert found == {"train/c.wav"}
+
+
+def test_scripts_write_the_start_in_seconds_or_milliseconds(tmp_path):
+    folder = Folder(tmp_path)
+    segments = ["abcdefghij1_30000", "abcdefghij1_40000", "Yabcdefghi3_7000"]
+    for names in (
+        ["abcdefghij1_000030", "Yabcdefghij1_40", "Yabcdefghi3_7"],
+        ["abcdefghij1_30_40", "abcdefghij1_40000_50000", "YYabcdefghi3_7.0_17.0"],
+        ["abcdefghij1_30.000-40.000", "abcdefghij1_000040_000050", "Yabcdefghi3_7_9"],
+    ):
+        found = [(name, AudioSource(folder, f"{name}.wav")) for name in names]
+        problems = []
+        sounds = match_audio(segments, found, problems)
+        assert [sound.name[:-4] for sound in sounds] == names
+        assert problems == []
+    # Another piece of a video is not the clip, nor is another video.
+    others = ["abcdefghij1_50", "abcdefghij1_30_x", "bcdefghij1_30", "abcdefghij11_30"]
+    found = [(name, AudioSource(folder, name)) for name in others]
+    assert match_audio(segments, found, []) == [None] * 3
+
+
+def test_a_film_is_taken_where_there_is_nothing_else(tmp_path):
+    folder = Folder(tmp_path)
+    names = ["a/abc_0.mp4", "b/Yabc.wav", "a/abd_0.mp4", "b/abd_0.webm"]
+    found = [(name[2:].split(".")[0], AudioSource(folder, name)) for name in names]
+    problems = []
+    sounds = match_audio(["abc_0", "abd_0"], found, problems, ["one", "two"])
+    assert [sound.name for sound in sounds] == ["b/Yabc.wav", "a/abd_0.mp4"]
+    assert [problem.clip for problem in problems] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "path"),
+    [
+        ("a.wav", "a"),
+        ("./audio//a.FLAC", "audio/a"),
+        ("..\\audio\\a.wav", "audio/a"),
+        ("C:\\data\\a.wav", "data/a"),
+        ("/home/me/data/a.mp3", "home/me/data/a"),
+        ("64760", "64760"),
+        ("v1.5", "v1.5"),
+        ("", ""),
+        (".", ""),
+        ("/", ""),
+    ],
+)
+def test_paths_in_tables(cell, path):
+    assert path_in_table(cell) == path
+
+
+def paths_found(tmp_path, paths, places, problems=None):
+    folder = Folder(tmp_path)
+    found = [
+        (place.split("/")[-1][:-4], AudioSource(folder, place)) for place in places
+    ]
+    problems = [] if problems is None else problems
+    sounds = match_paths(paths, [path.upper() for path in paths], found, problems)
+    return [sound and sound.name for sound in sounds]
+
+
+def test_a_file_fits_whose_path_ends_with_the_clips(tmp_path):
+    places = ["x/fold1/a.wav", "x/fold2/a.wav", "x/fold3/a.wav", "xfold1/a.wav"]
+    assert paths_found(tmp_path, ["fold2/a", "fold1/a"], places) == places[1::-1]
+    # The clip with more folders to its name is meant.
+    assert paths_found(tmp_path, ["a", "fold1/a"], places[:1]) == [None, places[0]]
+
+
+def test_a_table_from_elsewhere_names_more_folders_than_there_are(tmp_path):
+    paths = ["home/me/esc/audio/a", "home/me/esc/audio/b", "home/me/esc/b", "esc/c"]
+    found = paths_found(tmp_path, paths, ["audio/a.wav", "b.wav", "c.wav", "d.wav"])
+    assert found == ["audio/a.wav", None, None, "c.wav"]  # b may be of either
+
+
+def test_several_files_of_one_path(tmp_path):
+    problems = []
+    places = ["y/a.wav", "x/a.wav"]
+    assert paths_found(tmp_path, ["a"], places, problems) == ["x/a.wav"]
+    ((clip, kind, what),) = problems
+    assert (clip, kind) == ("A", "duplicate_audio")
+    assert what == "x/a.wav, y/a.wav: the first is used"
+
+
+def test_paths_are_composed(tmp_path):
+    decomposed = "cafe\u0301"
+    folder = Folder(tmp_path)
+    found = [("a", AudioSource(folder, f"{decomposed}/a.wav"))]
+    path = path_in_table("caf\u00e9/a.wav")
+    (sound,) = match_paths([path], [path], found, [])
+    assert sound.name == f"{decomposed}/a.wav"

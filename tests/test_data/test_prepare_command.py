@@ -8,7 +8,7 @@ from jaxsed.data import prepare_command
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 
-from . import packs
+from . import clip_folders, packs
 from .audioset_folder import BARK, SPEECH, write_audio, write_folder, write_tables
 
 
@@ -221,3 +221,51 @@ def test_hosts(source, tmp_path, capsys, monkeypatch):
     assert len(PreparedData(tmp_path / "out" / "eval")) == 2
     with pytest.raises(InputError, match="host '2/2'; expected I/N"):
         run(*arguments, "--host", "2/2")
+
+
+def test_splits_of_clips_with_one_label(tmp_path, capsys):
+    source = clip_folders.write_voxceleb1(tmp_path / "source")
+    out = tmp_path / "out"
+    assert run("voxceleb1", source, "--out", out, "--workers", 1) == 0
+    assert "3 of 3 clips, 0.00 h, 3 labels of clips, one a clip, in 2 of 3 cl" in (
+        capsys.readouterr().out
+    )
+    names = ("train", "validation", "eval")
+    assert [len(PreparedData(out / split)) for split in names] == [3, 1, 1]
+    assert {PreparedData(out / split).labels for split in names} == {"single"}
+
+
+def test_a_table_of_ones_own(tmp_path):
+    source = tmp_path / "source"
+    rows = "".join(f"{k}.wav,{k % 2},{k % 3}\n" for k in range(6))
+    clip_folders.write_text(source / "tables" / "t.csv", "name,part,kind\n" + rows)
+    for k in range(6):
+        clip_folders.write_sound(source / f"{k}.wav")
+    arguments = ("clips", source, "--out", tmp_path / "out", "--workers", 1)
+    with pytest.raises(
+        InputError,
+        match=r"nothing of layout clips; expected table \(\.csv or \.tsv\) of",
+    ):
+        run(*arguments)
+    arguments += ("--table", "tables/t.csv")
+    with pytest.raises(
+        InputError, match=r"no column of files .*choose one with --file"
+    ):
+        run(*arguments)
+    arguments += ("--file-column", "name", "--label-column", "kind")
+    arguments += ("--split-column", "part", "--eval-folds", "1")
+    assert run(*arguments) == 0
+    assert list(PreparedData(tmp_path / "out" / "eval").ids) == ["1", "3", "5"]
+    # Whether classes exclude each other cannot change under a folder.
+    with pytest.raises(InputError, match=r"another source \(differs in labels\)"):
+        run(*arguments, "--labels", "multi")
+
+
+def test_a_folder_of_films_is_refused_before_anything_is_written(tmp_path):
+    source = clip_folders.write_vggsound(tmp_path / "source")
+    for sound in (source / "audio").iterdir():
+        sound.with_suffix(".mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+        sound.unlink()
+    with pytest.raises(InputError, match=r"are films or AAC, such as .*ffmpeg"):
+        run("vggsound", source, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

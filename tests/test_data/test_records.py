@@ -158,6 +158,19 @@ def change_manifest(folder, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
+def test_labels_of_folders_from_before_there_was_a_choice(prepared, copy):
+    assert PreparedData(copy).labels == "multi"
+    manifest = json.loads((copy / "manifest.json").read_text())
+    assert manifest.pop("labels") == "multi"
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    claim = json.loads((copy / "shards" / "source.json").read_text())
+    del claim["labels"]
+    (copy / "shards" / "source.json").write_text(json.dumps(claim))
+    assert PreparedData(copy).labels == "multi"
+    source = audioset_strong.read(prepared[0], "train")
+    assert prepare(source, copy, n_shards=3)["labels"] == "multi"  # goes on
+
+
 def test_a_newer_format(copy):
     change_manifest(copy, format=records.FORMAT_VERSION + 1)
     with pytest.raises(InputError, match=r"has format 2.*update jaxsed"):

@@ -1,6 +1,12 @@
 import pytest
 
-from jaxsed.data.layouts.tables import read_pairs, read_rows, read_table
+from jaxsed.data.layouts.tables import (
+    delimiter_of,
+    read_header,
+    read_pairs,
+    read_rows,
+    read_table,
+)
 from jaxsed.errors import InputError
 
 
@@ -49,3 +55,43 @@ def test_what_cannot_be_read(table, tmp_path):
     with pytest.raises(InputError, match="line 2: expected two columns"):
         read_pairs(table(b"a\tb\nc d\n"))
     assert read_pairs(table(b"a\t b \nc\td\textra\n")) == {"a": "b", "c": "d"}
+
+
+@pytest.mark.parametrize(
+    ("name", "first_line", "delimiter"),
+    [
+        ("a.csv", b"file,label\n", ","),
+        ("a.csv", b"\xef\xbb\xbf\r\nfile;label;x, y\r\n", ";"),
+        ("a.csv", b"file\tlabel\n", "\t"),
+        ("a.TSV", b"file,label;x\n", "\t"),
+        ("a.csv", b"file\n", ","),
+        ("a.csv", b"", ","),
+    ],
+)
+def test_what_separates_columns(tmp_path, name, first_line, delimiter):
+    (tmp_path / name).write_bytes(first_line)
+    assert delimiter_of(tmp_path / name) == delimiter
+
+
+def test_semicolons_and_white_space(table):
+    assert list(read_rows(table(b'a; "b; c";1,5\n'), ";")) == [
+        (1, ["a", "b; c", "1,5"])
+    ]
+    assert list(read_rows(table(b" 3   x y\tz\n"), " ")) == [(1, ["3", "x", "y", "z"])]
+
+
+def test_a_header_alone(table):
+    assert read_header(table(b"\xef\xbb\xbf\n File , Label\r\na,b\n"), ",") == [
+        "File",
+        "Label",
+    ]
+    assert read_header(table(b""), ",") == []
+
+
+def test_the_nearest_column_is_named(table):
+    path = table(b"label,youtubeid,start\n")
+    with pytest.raises(InputError, match="'YouTube_ID'; did you mean 'youtubeid'"):
+        list(read_table(path, ",", ("label", "YouTube_ID")))
+    # A column that is asked for as well is no guess.
+    with pytest.raises(InputError, match="no column 'labels'; found label, youtubeid"):
+        list(read_table(path, ",", ("label", "labels")))

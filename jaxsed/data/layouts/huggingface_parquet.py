@@ -28,7 +28,6 @@ lists get its names and MIDs.
 """
 
 import math
-import re
 from pathlib import Path
 
 from jaxsed.data.layouts.audio_source import AudioSource
@@ -36,20 +35,22 @@ from jaxsed.data.layouts.audioset_strong import shipped_or
 from jaxsed.data.layouts.matching import walk
 from jaxsed.data.layouts.parquet_audio import ParquetAudio, open_parquet
 from jaxsed.data.layouts.parquet_columns import find_columns, read_rows
-from jaxsed.data.layouts.source import CLIPS, FRAMES, ClipTableBuilder, SourceSplit
+from jaxsed.data.layouts.source import (
+    CLIPS,
+    FRAMES,
+    MULTI,
+    SINGLE,
+    ClipTableBuilder,
+    SourceSplit,
+)
+from jaxsed.data.layouts.splits import SPLITS, WORDS, split_of_file
 from jaxsed.data.problems import Problem, RawEvent
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "huggingface_parquet"
-SPLITS = ("train", "validation", "eval")
 ANNOTATIONS = (FRAMES, CLIPS)
-_WORDS = {
-    "train": {"train", "training"},
-    "validation": {"validation", "valid", "val", "dev"},
-    "eval": {"test", "testing", "eval", "evaluation"},
-}
 
 
 def files_of(source: Path, split: str, exclude: Path | None = None) -> list[str]:
@@ -64,13 +65,9 @@ def files_of(source: Path, split: str, exclude: Path | None = None) -> list[str]
 
 
 def _split_of(name: str, source: Path) -> str:
-    for part in reversed(name.removesuffix(".parquet").split("/")):
-        words = set(re.split("[^a-z]+", part.lower()))
-        for split, meaning in _WORDS.items():
-            if words & meaning:
-                return split
-    named = (split for split in SPLITS if source.name.lower() in _WORDS[split])
-    return next(named, "train")
+    # The whole name: SRC may lie anywhere, and be called "best of train 3".
+    named = (split for split in SPLITS if source.name.lower() in WORDS[split])
+    return split_of_file(name) or next(named, "train")
 
 
 def expected(split: str) -> str:
@@ -107,7 +104,7 @@ def read(
     if not names:
         raise InputError(
             f"no parquet file of {split} in {source}; a file's name, or its folder's, "
-            f"says its split: {', '.join(sorted(_WORDS[split]))}"
+            f"says its split: {', '.join(sorted(WORDS[split]))}"
         )
     listing = _Listing(source, annotation)
     refused = []
@@ -127,6 +124,7 @@ def read(
         listing.clips.build(listing.audio),
         tuple(listing.problems),
         listing.annotation,
+        SINGLE if listing.one_label else MULTI,
     )
 
 
@@ -138,6 +136,7 @@ class _Listing:
       audio: The sound of each clip.
       problems: What was wrong with rows.
       annotation: `frames` or `clips`: what was asked for, or the first file has.
+      one_label: Whether no file has room for several labels of a clip.
     """
 
     def __init__(self, source: Path, annotation: str | None):
@@ -145,6 +144,7 @@ class _Listing:
         self.audio: list[AudioSource] = []
         self.problems: list[Problem] = []
         self.annotation = annotation
+        self.one_label = True
         self._source = source
         self._class_names: tuple[str, ...] | None = None
 
@@ -155,6 +155,7 @@ class _Listing:
             columns = find_columns(file.schema_arrow, path, self.annotation)
             self.annotation = columns.annotation
             self._class_names = columns.class_names
+            self.one_label &= columns.one_label
             container = ParquetAudio(self._source, name, columns.audio)
             for place, (clip, events) in enumerate(read_rows(file, columns)):
                 self._add_row(clip, events, AudioSource(container, place))

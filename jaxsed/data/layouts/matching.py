@@ -1,18 +1,22 @@
-"""Which sound belongs to which clip of a table.
+"""Which sound belongs to which clip of a table: by YouTube id, or by path.
 
 AudioSet calls a clip by its segment id: the YouTube id, `_`, and the start in
 milliseconds. Sound is called by the segment id or by the YouTube id, either with a `Y`
-in front (as the scripts of PANNs and PaSST do, since ids may start with `-`).
+in front (as the scripts of PANNs and PaSST do, since ids may start with `-`). Other
+scripts write start and end behind the YouTube id, in seconds or milliseconds:
+`ID_000030` (VGGSound), `ID_000030_000040` (Kinetics), `ID_30000_40000`.
 """
 
 import os
+import posixpath
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jaxsed.data.layouts.audio_source import AudioSource, Folder
+from jaxsed.data.layouts.films import is_film
 from jaxsed.data.problems import Problem
 
 # Anything else beside the tables may be a sound file, whatever it is called: formats
@@ -22,8 +26,16 @@ _NOT_AUDIO |= {".npz", ".npy", ".h5", ".hdf", ".hdf5", ".parquet", ".arrow", ".p
 _NOT_AUDIO |= {".array_record", ".part", ".tmp", ".zip", ".tar", ".gz", ".tgz", ".xz"}
 _NOT_AUDIO |= {".yaml", ".yml", ".png", ".jpg"}
 _WITH_Y = re.compile(r"Y([\w-]{11}(?:_\d+)?)")
+# YouTube id, start, perhaps end: seconds or milliseconds.
+_CUT = re.compile(r"Y?([\w-]{11})_(\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?")
+_DRIVE = re.compile(r"^[A-Za-z]:(?=/)")
+_ENDING = re.compile(
+    r"\.(wav|flac|ogg|oga|opus|mp3|aiff?|aifc|au|caf|w64|m4a|mp4|aac|webm|mkv|mov|avi)$",
+    re.I,
+)
 
 Found = tuple[str, AudioSource]
+Fit = tuple[int, int, AudioSource]  # row of the clip, rank (low is good), sound
 
 
 def walk(
@@ -93,45 +105,52 @@ def shared_videos(segments: Iterable[str]) -> set[str]:
 
 
 def match_audio(
-    segments: Sequence[str], found: Iterable[Found], problems: list[Problem]
+    segments: Sequence[str],
+    found: Iterable[Found],
+    problems: list[Problem],
+    clips: Sequence[str] | None = None,
 ) -> list[AudioSource | None]:
-    """Chooses the sound of every clip that has one.
+    """Chooses the sound of every clip of a YouTube video that has one.
 
     A name fits in this order: segment id, the same with a `Y`, YouTube id, the same
-    with a `Y`. Where several fit equally, the first by place is taken.
+    with a `Y`. A segment id may be spelled in another way (`_respelled`). Where several
+    fit equally, the first by place is taken.
 
     Args:
       segments: Segment ids of the clips.
       found: Names and sources, in any order.
       problems: Gets a `duplicate_audio` for every clip that several sounds fit.
+      clips: What to call the clips in problems; by default their segment ids.
 
     Returns:
       One a clip, or None.
     """
-    names = _names_of(segments)
-    sounds: list[AudioSource | None] = [None] * len(segments)
-    ranks = bytearray(len(segments))
-    several: dict[int, list[tuple[int, AudioSource]]] = {}
+    return _choose(clips or segments, _by_name(_names_of(segments), found), problems)
+
+
+def _by_name(names: Mapping[str, int], found: Iterable[Found]) -> Iterator[Fit]:
     for stem, source in found:
-        for has_y, name in enumerate((stem, stem[1:] if stem[:1] == "Y" else "")):
-            if not name or name not in names:
-                continue
+        spellings = (stem, stem[1:] if stem[:1] == "Y" else "")
+        known = [(k, name) for k, name in enumerate(spellings) if name in names]
+        if not known:
+            known = [(0, name) for name in _respelled(stem) if name in names][:1]
+        for has_y, name in known:
             row, is_video = divmod(names[name], 2)
-            rank = 2 * is_video + has_y
-            if sounds[row] is None:
-                sounds[row], ranks[row] = source, rank
-            else:
-                fitting = several.setdefault(row, [(ranks[row], sounds[row])])
-                fitting.append((rank, source))
-    for row, fitting in sorted(several.items()):
-        fitting.sort(
-            key=lambda fit: (fit[0], fit[1].container.file(fit[1].place), fit[1].place)
-        )
-        listed = ", ".join(source.name for _, source in fitting[:4])
-        what = f"{listed}: the first is used"
-        problems.append(Problem(segments[row], "duplicate_audio", what))
-        sounds[row] = fitting[0][1]
-    return sounds
+            yield row, 2 * is_video + has_y, source
+
+
+def _respelled(stem: str) -> Iterator[str]:
+    """Yields the segment ids that a name may mean: start and end, seconds or ms."""
+    match = _CUT.fullmatch(stem)
+    if match:
+        video, start = match[1], float(match[2])
+        yield segment_of(video, start)
+        yield segment_of(video, start / 1000)
+
+
+def segment_of(video: str, start_seconds: float) -> str:
+    """Returns the segment id of a clip: YouTube id and start in milliseconds."""
+    return f"{video}_{round(1000 * start_seconds)}"
 
 
 def _names_of(segments: Sequence[str]) -> dict[str, int]:
@@ -145,3 +164,92 @@ def _names_of(segments: Sequence[str]) -> dict[str, int]:
     for row, segment in enumerate(segments):
         names[segment] = 2 * row
     return names
+
+
+def path_in_table(cell: str) -> str:
+    """Returns the path of a sound as `match_paths` takes it, "" if there is none.
+
+    Without what leads out of the data set, and without the ending: what a table calls
+    `..\\audio\\a.wav` may lie there as `a.flac`.
+    """
+    path = posixpath.normpath(_DRIVE.sub("", cell.replace("\\", "/")))
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    return composed(_ENDING.sub("", "/".join(parts)))
+
+
+def match_paths(
+    paths: Sequence[str],
+    clips: Sequence[str],
+    found: Iterable[Found],
+    problems: list[Problem],
+) -> list[AudioSource | None]:
+    """Chooses the sound of every clip that a table calls by a file.
+
+    A file fits whose path ends with the clip's, by whole folders; or else one of which
+    the whole path, from the folder of the data set, is the end of one clip's path.
+
+    Args:
+      paths: Of the clips, `/` between, without endings; unique.
+      clips: What to call them in problems.
+      found: Names and sources, in any order.
+      problems: Gets a `duplicate_audio` for every clip that several sounds fit.
+
+    Returns:
+      One a clip, or None.
+    """
+    return _choose(clips, _by_path(paths, found), problems)
+
+
+def _by_path(paths: Sequence[str], found: Iterable[Found]) -> Iterator[Fit]:
+    rows = {path: row for row, path in enumerate(paths)}
+    depths = sorted({path.count("/") + 1 for path in paths}, reverse=True)
+    unclaimed: dict[str, list[AudioSource]] = {}
+    for stem, source in found:
+        folder = composed(source.name.rpartition("/")[0])
+        parts = [*folder.split("/"), stem] if folder else [stem]
+        ends = ("/".join(parts[-depth:]) for depth in depths if depth <= len(parts))
+        row = next((rows[end] for end in ends if end in rows), None)
+        if row is None:
+            unclaimed.setdefault("/".join(parts), []).append(source)
+        else:
+            yield row, 0, source
+    # The table may be from a place where the folder of the data set had another name.
+    claims: dict[str, list[int]] = {}
+    for row, path in enumerate(paths if unclaimed else ()):
+        parts = path.split("/")
+        ends = ("/".join(parts[k:]) for k in range(1, len(parts)))
+        whole = next((end for end in ends if end in unclaimed), None)
+        if whole is not None:
+            claims.setdefault(whole, []).append(row)
+    for whole, claimants in claims.items():
+        if len(claimants) == 1:  # else nobody can tell whose it is
+            yield from ((claimants[0], 1, source) for source in unclaimed[whole])
+
+
+def _choose(
+    clips: Sequence[str], fits: Iterable[Fit], problems: list[Problem]
+) -> list[AudioSource | None]:
+    """Chooses among the sounds that fit: the lowest rank, the first by place.
+
+    A film is taken only if nothing else fits.
+    """
+    sounds: list[AudioSource | None] = [None] * len(clips)
+    ranks = bytearray(len(clips))
+    several: dict[int, list[tuple[int, AudioSource]]] = {}
+    for row, rank, source in fits:
+        if sounds[row] is None:
+            sounds[row], ranks[row] = source, rank
+        else:
+            fitting = several.setdefault(row, [(ranks[row], sounds[row])])
+            fitting.append((rank, source))
+    for row, fitting in sorted(several.items()):
+        fitting = [fit for fit in fitting if not is_film(fit[1])] or fitting
+        fitting.sort(
+            key=lambda fit: (fit[0], fit[1].container.file(fit[1].place), fit[1].place)
+        )
+        sounds[row] = fitting[0][1]
+        if len(fitting) > 1:
+            listed = ", ".join(source.name for _, source in fitting[:4])
+            what = f"{listed}: the first is used"
+            problems.append(Problem(clips[row], "duplicate_audio", what))
+    return sounds

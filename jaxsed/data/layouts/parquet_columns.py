@@ -44,12 +44,14 @@ class Columns(NamedTuple):
       id: Column of the ids; None: the path within the sounds' column.
       labels: Column of the labels of clips, or where events are.
       class_names: What labels that are numbers mean; None if they are text.
+      one_label: Whether there is room for but one label of a clip.
     """
 
     audio: str
     id: str | None
     labels: str | EventColumns
     class_names: tuple[str, ...] | None
+    one_label: bool
 
     @property
     def annotation(self) -> str:
@@ -91,7 +93,9 @@ def find_columns(schema, path: Path, annotation: str | None = None) -> Columns:
             f"{path}: no column of labels; expected events (onset, offset, label) for "
             f"frames, or one of {', '.join(CLIP_LABELS)} for clips; found {held}"
         )
-    return Columns(audio, clip_id, labels, _class_names(schema, labels, path))
+    one_label = isinstance(labels, str) and not _is_list(schema.field(labels).type)
+    class_names = _class_names(schema, labels, path)
+    return Columns(audio, clip_id, labels, class_names, one_label)
 
 
 def read_rows(file, columns: Columns) -> Iterator[tuple[str, list[RawEvent]]]:

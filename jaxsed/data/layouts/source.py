@@ -16,6 +16,7 @@ from jaxsed.data.problems import Problem, RawEvent
 from jaxsed.labels.vocab import Vocabulary
 
 FRAMES, CLIPS = "frames", "clips"
+SINGLE, MULTI = "single", "multi"
 AUDIOSET_CLIP_SECONDS = 10.0  # what a clip of AudioSet should last
 
 
@@ -88,6 +89,11 @@ class ClipTable(Sequence[SourceClip]):
 
     def __iter__(self) -> Iterator[SourceClip]:
         return (self[i] for i in range(len(self)))
+
+    @property
+    def audio(self) -> Sequence[AudioSource | None]:
+        """The sound of every clip."""
+        return self._audio
 
     @property
     def has_audio(self) -> bool:
@@ -193,6 +199,8 @@ class SourceSplit(NamedTuple):
       clips: Sorted by id.
       problems: What was wrong with the tables.
       annotation: `frames` (events with times) or `clips` (labels of whole clips).
+      labels: `single` where classes exclude each other, so that a clip has just one;
+        else `multi`.
     """
 
     layout: str
@@ -202,6 +210,7 @@ class SourceSplit(NamedTuple):
     clips: ClipTable
     problems: tuple[Problem, ...]
     annotation: str = FRAMES
+    labels: str = MULTI
 
     @property
     def has_audio(self) -> bool:

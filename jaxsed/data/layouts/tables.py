@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, nearest
 
-_SPELLED = {"\t": "TAB", ",": "comma"}
+_SPELLED = {"\t": "TAB", ",": "comma", ";": "semicolon"}
 
 
 def read_table(
@@ -29,14 +29,42 @@ def read_table(
     header = [name.lower() for name in header]
     places = []
     for column in columns:
-        if column not in header:
+        if column.lower() not in header:
+            guess = nearest(column, set(header) - set(columns))
+            hint = f"did you mean {guess!r}? " if guess else ""
             raise InputError(
-                f"{path}: no column {column!r}; found {', '.join(header) or 'nothing'} "
-                f"(expected {', '.join(columns)}, separated by {_SPELLED[delimiter]})"
+                f"{path}: no column {column!r}; {hint}found "
+                f"{', '.join(header) or 'nothing'} (expected {', '.join(columns)}, "
+                f"separated by {_SPELLED[delimiter]})"
             )
-        places.append(header.index(column))
+        places.append(header.index(column.lower()))
     for line, row in rows:
         yield line, [row[place] for place in places] if max(places) < len(row) else None
+
+
+def read_header(path: Path, delimiter: str) -> list[str]:
+    """Returns the first line that is not blank, as cells; none of an empty file.
+
+    Raises:
+      InputError: Not readable, or not UTF-8.
+    """
+    return next((cells for _, cells in read_rows(path, delimiter)), [])
+
+
+def delimiter_of(path: Path) -> str:
+    """Returns what separates the columns: TAB, comma or semicolon.
+
+    A `.tsv` has TABs. Of any other file the first line tells: what it has most of, as
+    spreadsheets write semicolons where the comma is a decimal point.
+
+    Raises:
+      InputError: Not readable, or not UTF-8.
+    """
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    # What could not be in a line of text, so that it comes back whole.
+    first = next((cells[0] for _, cells in read_rows(path, "\n")), "")
+    return max(",\t;", key=first.count)
 
 
 def read_pairs(path: Path) -> dict[str, str]:
@@ -62,7 +90,8 @@ def read_rows(
 
     Args:
       path: The file.
-      delimiter: TAB or comma. Quotes have a meaning in comma-separated tables only.
+      delimiter: TAB, comma or semicolon, or a blank for any white space. Quotes have a
+        meaning where commas or semicolons separate.
       comment: Lines that start so are left out, as blank ones are.
 
     Yields:
@@ -89,9 +118,11 @@ def read_rows(
 
 def _cells(text: str, delimiter: str) -> list[str]:
     text = text.rstrip("\r\n")
-    if delimiter == "\t":
-        return text.split("\t")
+    if delimiter == " ":
+        return text.split()
+    if delimiter in "\t\n":
+        return text.split(delimiter)
     try:
-        return next(csv.reader([text], skipinitialspace=True), [])
+        return next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:  # a NUL, or a cell of more than 128 KB
         return []

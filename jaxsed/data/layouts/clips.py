@@ -1,0 +1,123 @@
+"""A folder of sounds and a table of theirs: labels of whole clips, one or several each.
+
+    SRC/*.csv or SRC/*.tsv      a line for every sound, or for every label of a sound
+    SRC/**/*                    sound, in any sub-folders
+
+The tables may also lie in SRC/meta, SRC/metadata or SRC/annotations; others are named.
+Where there are several, those count that have a split's name (`train.csv`, `test.csv`).
+
+Columns are found by their names (`clip_columns`), or named: the file, with or without
+folder and ending; the label, or several in a cell; perhaps the split. The words train,
+validation (val, dev, ...) and eval (test, ...) are splits. Where the column has folds
+instead, those to evaluate on are named. Without such a column the name of the table says
+the split; where it does not, sounds are chosen at random, by their names and a seed.
+
+A clip is called by its file, without the folder that all have in common and without the
+ending. The classes are the labels of all tables, sorted; where all are AudioSet's, they
+have its MIDs. A clip has one label, unless the column's name is in the plural (`labels`,
+`tags`), a separator is given, or it is said that it has several.
+"""
+
+import math
+import posixpath
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from jaxsed.data.layouts.clip_columns import TableOptions
+from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
+from jaxsed.data.layouts.clip_tables import ClipRows, Row, tables_of
+from jaxsed.data.layouts.matching import find_audio, match_paths
+from jaxsed.data.layouts.source import CLIPS, SourceSplit
+from jaxsed.data.layouts.splits import SPLITS
+from jaxsed.errors import InputError
+from jaxsed.labels.vocab import Vocabulary
+
+NAME = "clips"
+ANNOTATIONS = (CLIPS,)
+OPTIONS = TableOptions
+_DEFAULTS = TableOptions()
+
+
+def expected(split: str) -> str:
+    """Returns what a folder must hold to have the split."""
+    return "table (.csv or .tsv) of files and labels"
+
+
+def available_splits(source: Path, options: TableOptions = _DEFAULTS) -> list[str]:
+    """Returns the splits that the tables have clips of.
+
+    Raises:
+      InputError: A table is unreadable or lacks a column, or splits are not clear.
+    """
+    tables = tables_of(source, options)
+    listed = {row.split for row in ClipRows(tables, options).rows} if tables else ()
+    return [split for split in SPLITS if split in listed]
+
+
+def read(
+    source: Path,
+    split: str,
+    vocabulary: Vocabulary | None = None,
+    exclude: Path | None = None,
+    annotation: str = CLIPS,
+    options: TableOptions = _DEFAULTS,
+) -> SourceSplit:
+    """Reads the tables and finds audio; opens no sound file.
+
+    Args:
+      source: The folder.
+      split: `train`, `validation` or `eval`.
+      vocabulary: The classes; by default all labels of the tables.
+      exclude: A folder in which not to look for audio.
+      annotation: There is but `clips`.
+      options: What the tables are and what is in them, where the defaults will not do.
+
+    Raises:
+      InputError: No table is there, one is unreadable or lacks a column, it is not clear
+        what the splits are, or there is no clip of this one.
+    """
+    tables = tables_of(source, options)
+    if not tables:
+        raise InputError(f"no {expected(split)} in {source}; name it with --table")
+    found = ClipRows(tables, options)
+    ids = _ids({row.path for row in found.rows})
+    listing = ClipListing(found.labels)
+    for rejected in found.rejected:
+        listing.reject(*rejected)
+    paths = {}
+    for row in found.rows:
+        if row.split == split:
+            paths[ids[row.path]] = row.path
+            listing.add(ids[row.path], math.nan, row.labels, row.line)
+    if not paths:
+        names = " and ".join(table.name for table in tables)
+        raise InputError(f"{names} in {tables[0].parent}: no clip of {split}")
+    clips = listing.clips
+    sounds = find_audio(source, exclude)
+    problems = listing.problems
+    audio = match_paths([paths[clip] for clip in clips], clips, sounds, problems)
+    vocabulary = vocabulary or _classes(found.rows, tables)
+    return listing.split(NAME, split, source, vocabulary, listing.build(audio))
+
+
+def _classes(rows: Iterable[Row], tables: Sequence[Path]) -> Vocabulary:
+    labels = {label for row in rows for label in row.labels}
+    if not labels:
+        raise InputError(f"{tables[0]}: no line has a label")
+    return classes_of(labels, NAME)
+
+
+def _ids(paths: Iterable[str]) -> dict[str, str]:
+    """Returns what to call the clips: the parts of paths that differ, as file names."""
+    shared = posixpath.commonpath([posixpath.dirname(path) for path in paths] or [""])
+    start = len(shared) + 1 if shared else 0
+    ids: dict[str, str] = {}
+    paths_of: dict[str, str] = {}
+    for path in sorted(paths):
+        ids[path] = path[start:].replace("/", "-")
+        other = paths_of.setdefault(ids[path], path)
+        if other != path:
+            raise InputError(
+                f"{other} and {path} would both be called {ids[path]}; rename one"
+            )
+    return ids

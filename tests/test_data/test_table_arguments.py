@@ -1,0 +1,38 @@
+import argparse
+
+import pytest
+
+from jaxsed.data import table_arguments
+from jaxsed.data.layouts import clips, vggsound
+from jaxsed.data.layouts.clip_columns import TableOptions
+from jaxsed.errors import InputError
+
+
+def options_of(layout, *arguments):
+    parser = argparse.ArgumentParser()
+    table_arguments.configure(parser)
+    return table_arguments.options_of(parser.parse_args(arguments), layout)
+
+
+def test_every_option_has_an_argument():
+    arguments = ("--table", "a.csv, b.csv", "--file-column", "f", "--label-column", "l")
+    arguments += ("--split-column", "s", "--label-separator", ";", "--labels", "multi")
+    arguments += ("--eval-folds", "1,2", "--eval-share", "0.2", "--seed", "7")
+    expected = TableOptions(
+        ("a.csv", "b.csv"), "f", "l", "s", ";", "multi", ("1", "2"), 0.2, 7
+    )
+    assert options_of(clips, *arguments) == {"options": expected}
+    assert options_of(clips) == {"options": TableOptions()}
+
+
+def test_layouts_that_know_their_tables_take_none():
+    assert options_of(vggsound) == {}
+    with pytest.raises(InputError, match="--table is for layout clips; vggsound knows"):
+        options_of(vggsound, "--table", "a.csv")
+    with pytest.raises(InputError, match="--label-column is for layout clips"):
+        options_of(vggsound, "--label-column", "a")
+
+
+def test_values_that_make_no_sense():
+    with pytest.raises(InputError, match="--eval-share 2; expected a share"):
+        options_of(clips, "--eval-share", "2")
