@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, check_known
 from jaxsed.frontends import stft
 from jaxsed.frontends.mel import apply_bank
+from jaxsed.frontends.pooling import POOLINGS, pool
 
 Count = int | np.ndarray | jax.Array  # a number, or one for each clip
 
@@ -30,6 +31,9 @@ class Preset:
         n_mels: Number of mel bins.
         fft_samples: Length of the FFT.
         window_samples: Length of the window.
+        pooling: How several frames become one of them, "avg_pool" or "max_pool"; empty
+            where they do not.
+        pooled_frames: How many do; they are a part of `hop_samples` apart.
     """
 
     name: str
@@ -38,6 +42,38 @@ class Preset:
     n_mels: int
     fft_samples: int
     window_samples: int
+    pooling: str = ""
+    pooled_frames: int = 1
+
+    @property
+    def padding(self) -> float | None:
+        """What the encoder's authors fill up mel spectrograms with; None for nothing."""
+        return None
+
+    def compressed(self, method: str, factor: int) -> "Preset":
+        """Returns the same front-end with fewer mel frames (From Coarse to Fine, 2.3).
+
+        Window, filterbank and normalisation stay: the window is not longer where the
+        hop is, and it is normalised log-mel that is pooled. `pooling.pool` says what
+        becomes of frames that fill no window.
+
+        Args:
+            method: "fshift" for a longer hop, "avg_pool" or "max_pool".
+            factor: C, how many times fewer frames.
+
+        Raises:
+            InputError: The method is unknown, or frames are pooled already.
+        """
+        check_known("way to thin out mel frames", method, ("fshift", *POOLINGS))
+        if self.pooling:
+            raise InputError(
+                f"the mel frames of {self.name} are pooled already; compress the "
+                "front-end as it is in PRESETS"
+            )
+        changed = {"hop_samples": self.hop_samples * factor}
+        if method in POOLINGS:
+            changed |= {"pooling": method, "pooled_frames": factor}
+        return dataclasses.replace(self, **changed)
 
     @property
     def frame_rate_hz(self) -> float:
@@ -115,10 +151,24 @@ class Preset:
                 `n_samples` is not one integer for each clip.
         """
         wave, n_samples = _checked(wave, n_samples)
+        if self.pooling:
+            return self._pooled(wave, n_samples, bank)
         frames = self._frames(stft.silence_after(wave, n_samples), n_samples)
         power = apply_bank(self._power(frames), self.bank() if bank is None else bank)
         n_mel_frames = None if n_samples is None else self.n_mel_frames(n_samples)
         return self._normalise(power, n_mel_frames)
+
+    def _pooled(self, wave, n_samples, bank):
+        """Mel frames of the hop that is a part of this one's, pooled."""
+        full = dataclasses.replace(
+            self,
+            hop_samples=self.hop_samples // self.pooled_frames,
+            pooling="",
+            pooled_frames=1,
+        )
+        length = None if n_samples is None else full.n_mel_frames(n_samples)
+        mel = full(wave, n_samples, bank)
+        return pool(mel, self.pooling, self.pooled_frames, length, self.padding)
 
     def _frames(self, wave: jax.Array, n_samples: jax.Array | None) -> jax.Array:
         """Cuts the frames that are transformed, `[b, t, fft_samples]`."""

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsed.errors import InputError
+from jaxsed.models.resize import bilinear_matrix
 
-MEL_FRAMES_PER_SECOND = 100  # a hop of 10 ms in all front-ends
+MEL_FRAMES_PER_SECOND = 100  # a hop of 10 ms in all front-ends, uncompressed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Grid:
             which then needs no step of its own.
         fills_with_zeros: Incomplete steps are filled up with zeros; else with the
             clip's last frame.
+        mel_frames_per_second: Of the spectrogram.
+        factor: How many steps at full resolution one step is; 1 for an encoder that is
+            not compressed.
+        full_steps: Steps of the longest clip at full resolution; 0 for `steps`.
+        label_frames: Label frames that the frames of the longest clip are spread over,
+            where its last step ends behind the clip; 0 for those of the clip.
     """
 
     mel_frames: int
@@ -44,17 +51,48 @@ class Grid:
     joins_rows: bool = False
     last_frame_is_edge: bool = False
     fills_with_zeros: bool = False
+    mel_frames_per_second: float = MEL_FRAMES_PER_SECOND
+    factor: int = 1
+    full_steps: int = 0
+    label_frames: int = 0
+
+    @property
+    def columns(self) -> int:
+        """Tokens over time; see `PaddedGrid` for more of them than steps."""
+        return self.steps
+
+    def compressed(self, factor: int, *, wider_steps: bool) -> "Grid":
+        """Returns the grid with fewer steps over the same time.
+
+        The last step may reach beyond those at full resolution: 62 of them are 16 at
+        a factor of 4, and `refined` leaves the last two out.
+
+        Args:
+            factor: C, how many steps become one.
+            wider_steps: A step has C times as many mel frames; else there are C times
+                fewer mel frames.
+        """
+        thinner = 1 if wider_steps else factor
+        return dataclasses.replace(
+            self,
+            mel_frames=-(-self.mel_frames // thinner),
+            mel_frames_per_second=self.mel_frames_per_second / thinner,
+            frames_per_step=self.frames_per_step * factor // thinner,
+            steps=-(-self.steps // factor),
+            factor=self.factor * factor,
+            full_steps=self.full_steps or self.steps,
+        )
 
     @property
     def clip_seconds(self) -> float:
         """Longest clip, 10 s; front-ends differ in a frame or two at its end."""
-        return round(self.mel_frames / MEL_FRAMES_PER_SECOND, 1)
+        return round(self.mel_frames / self.mel_frames_per_second, 1)
 
     @property
     def frame_rate_hz(self) -> float:
         """Frames that the encoder gives per second."""
         per_step = 1 if self.joins_rows else self.rows
-        return MEL_FRAMES_PER_SECOND / self.frames_per_step * per_step
+        return self.mel_frames_per_second / self.frames_per_step * per_step
 
     def check(self, n_mel_frames: int) -> None:
         """Refuses clips that are longer than the encoder has positions for.
@@ -63,7 +101,7 @@ class Grid:
             InputError: If there are more than `mel_frames`.
         """
         if n_mel_frames > self.mel_frames:
-            seconds = n_mel_frames / MEL_FRAMES_PER_SECOND
+            seconds = n_mel_frames / self.mel_frames_per_second
             raise InputError(
                 f"The clip is {seconds:g} s long ({n_mel_frames} mel frames), but the "
                 f"encoder has positions for {self.clip_seconds:g} s; cut longer audio "
@@ -105,6 +143,10 @@ class Grid:
         lacking = ((0, 0), (0, max(0, wanted - mel.shape[1])), (0, 0))
         mel = jnp.pad(mel[:, :wanted], lacking, mode=mode)
         return mel.reshape(mel.shape[0], n_steps, self.frames_per_step, mel.shape[-1])
+
+    def split_rows(self, steps: jax.Array) -> jax.Array:
+        """Cuts steps `[b, s, t, f]` into patches, `[b, s, t, rows, bins]`."""
+        return steps.reshape(*steps.shape[:3], self.rows, -1)
 
     def fill(self, mel: jax.Array, n_mel_frames: jax.Array) -> jax.Array:
         """Overwrites padding: `mel [b, t, f]` after each clip's `n_mel_frames [b]`."""
@@ -173,6 +215,33 @@ class Grid:
         index = jnp.pad(index, ((0, 0), (kept, 0)))
         index = index.at[:, :kept].set(np.arange(kept))
         return jnp.take_along_axis(frames, index[..., None], axis=1)
+
+    def refined(self, frames: jax.Array) -> jax.Array:
+        """Interpolates steps to those at full resolution, each row on its own.
+
+        So that label frames see the rows, and hear at the times, that they do without
+        compression: heads keep their meaning from one resolution to the other.
+
+        Args:
+            frames: `[b, s, d]` of the longest clip.
+
+        Returns:
+            `[b, prefix kept + rows * full_steps, d]`; `frames` itself where nothing is
+            compressed.
+        """
+        if self.factor == 1:
+            return frames
+        kept = self.prefix * self.keeps_prefix
+        first, others = frames[:, :kept], frames[:, kept:]
+        matrix = bilinear_matrix(self.steps, self.full_steps, scale=1 / self.factor)
+        refined = jnp.einsum(
+            "ns,bsrd->bnrd",
+            jnp.asarray(matrix, frames.dtype),
+            others.reshape(len(frames), self.steps, -1, frames.shape[-1]),
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        refined = refined.reshape(len(frames), -1, frames.shape[-1])
+        return jnp.concatenate([first, refined], axis=1)
 
 
 def before(counts: jax.Array, length: int) -> jax.Array:
