@@ -4,6 +4,7 @@ Encoders only work with the front-end that they were trained with; each file nam
 upstream code that its constants are from.
 """
 
+from jaxsed.frontends.ast import AST_PRESETS
 from jaxsed.frontends.atst_frame import AtstFrame
 from jaxsed.frontends.fbank import Asit, Beats
 from jaxsed.frontends.frame_passt import FPasst, FrameMn
@@ -12,5 +13,13 @@ from jaxsed.frontends.preset import Preset
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
-    for preset in (AtstFrame(), Beats(), FPasst(), M2d(), Asit(), FrameMn())
+    for preset in (
+        AtstFrame(),
+        Beats(),
+        FPasst(),
+        M2d(),
+        Asit(),
+        FrameMn(),
+        *AST_PRESETS,
+    )
 }

@@ -21,3 +21,8 @@ class OnGrid:
     def frame_rate_hz(self) -> float:
         """Output frames per second."""
         return self.grid.frame_rate_hz
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names in `out` that only some encoders have and that a head may need."""
+        return ()

@@ -1,14 +1,20 @@
 """From encoder frames to label frames, and from those to class logits."""
 
+import dataclasses
 import functools
+from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsed.models.blocks import layer_norm
 from jaxsed.models.initializers import fan_in_uniform
+from jaxsed.models.pooling import attention_pool
 from jaxsed.models.tokens import before
+
+TOKENS_EPSILON = 1e-5  # PyTorch's default, in `mlp_head` of AST's `ast_models.py`
 
 
 def align(frames: jax.Array, n_frames: int) -> jax.Array:
@@ -97,13 +103,17 @@ class LinearHead(nn.Module):
 
     Attributes:
         n_classes: Number of classes.
+        norm_epsilon: Of a LayerNorm in front of it; None for no norm.
     """
 
     n_classes: int
+    norm_epsilon: float | None = None
 
     @nn.compact
     def __call__(self, frames: jax.Array) -> jax.Array:
         """Maps `[..., d]` to logits `[..., c]`."""
+        if self.norm_epsilon is not None:
+            frames = layer_norm("norm", frames.dtype, self.norm_epsilon)(frames)
         features = frames.shape[-1]
         init = fan_in_uniform(features)
         kernel = self.param("kernel", init, (features, self.n_classes))
@@ -114,3 +124,78 @@ class LinearHead(nn.Module):
             frames, kernel.astype(frames.dtype), preferred_element_type=dtype
         )
         return logits + bias.astype(dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """What the heads of a model get to see of a batch.
+
+    Attributes:
+        sequence: `[b, label frames, e]`.
+        n_label_frames: int `[b]`, how many of them are the clip's; None for all.
+        encoded: The encoder's `out`, for what `Head.needs`.
+        on_label_frames: From values on the encoder's frames, `[b, s, ...]`, to
+            `[b, label frames, ...]`.
+    """
+
+    sequence: jax.Array
+    n_label_frames: jax.Array | None
+    encoded: Mapping[str, jax.Array]
+    on_label_frames: Callable[[jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """How a model comes to logits of label frames and of clips.
+
+    Attributes:
+        logits: `(heard, n_classes) -> (logits [b, label frames, c], clip logits
+            [b, c])`. It is called within a module and makes layers `strong_head` and
+            `weak_head` there.
+        needs: Name in the encoder's `out` that it works on; None for frames alone.
+        interchangeable: Both layers are of the same kind and do the same, one to frames
+            and the other to their mean: either may start as a copy of the other.
+    """
+
+    logits: Callable[[Heard, int], tuple[jax.Array, jax.Array]]
+    needs: str | None = None
+    interchangeable: bool = False
+
+
+def _strong(heard: Heard, n_classes: int) -> jax.Array:
+    return LinearHead(n_classes, name="strong_head")(heard.sequence)
+
+
+def _linear(heard: Heard, n_classes: int) -> tuple[jax.Array, jax.Array]:
+    mean = time_mean(heard.sequence, heard.n_label_frames)
+    weak_head = LinearHead(n_classes, name="weak_head")
+    return _strong(heard, n_classes), weak_head(mean)
+
+
+def _attention(heard: Heard, n_classes: int) -> tuple[jax.Array, jax.Array]:
+    logits = _strong(heard, n_classes)
+    weight_logits = LinearHead(n_classes, name="weak_head")(heard.sequence)
+    return logits, attention_pool(logits, weight_logits, heard.n_label_frames)
+
+
+def _of_summary(name: str) -> Head:
+    def logits(heard: Heard, n_classes: int) -> tuple[jax.Array, jax.Array]:
+        weak_head = LinearHead(n_classes, TOKENS_EPSILON, name="weak_head")
+        return _strong(heard, n_classes), weak_head(heard.encoded[name])
+
+    return Head(logits, needs=name)
+
+
+# By name, as configs and `model.json` spell them:
+#   linear     a dense layer on the mean of the frames
+#   attention  `models/pooling.py`: frames count for each class as the weak head says
+#   tokens     LayerNorm and a dense layer on the encoder's own summary of the clip: of
+#              AST the mean of CLS and DIST, of SSAST that of all patches (`ft_avgtok`)
+#   cls        the same on the mean of CLS and DIST for SSAST too (`ft_cls`)
+# Label frames always get a dense layer each.
+HEADS: dict[str, Head] = {
+    "linear": Head(_linear, interchangeable=True),
+    "attention": Head(_attention),
+    "tokens": _of_summary("summary"),
+    "cls": _of_summary("cls_summary"),
+}

@@ -1,7 +1,7 @@
 """The transformer encoder shared by all ViT-like models."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -47,6 +47,18 @@ class VitConfig:
         return nn.initializers.normal(self.init_std)
 
 
+class Hidden(NamedTuple):
+    """Patches that an encoder is not to see, in pre-training.
+
+    Attributes:
+        where: bool `[b, steps, rows]`.
+        token: What stands in their place, before positions are added, `[d]`.
+    """
+
+    where: jax.Array
+    token: jax.Array
+
+
 class VisionTransformer(OnGrid, nn.Module):
     """Embedding, a stack of pre-norm blocks, and a final norm.
 
@@ -55,6 +67,7 @@ class VisionTransformer(OnGrid, nn.Module):
     Attributes:
         embed: Module `(mel [b, t, f], n_mel_frames [b] or None) -> (tokens
             [b, prefix + s, d], out)`: all that differs between encoders.
+            It takes a `Hidden` as a third argument if the encoder is to be given one.
         grid: How its tokens lie in time and frequency.
         config: Size and options.
         frontend: Name of the front-end preset that makes its mel spectrograms.
@@ -84,7 +97,10 @@ class VisionTransformer(OnGrid, nn.Module):
 
     @nn.compact
     def __call__(
-        self, mel: jax.Array, n_mel_frames: jax.Array | None = None
+        self,
+        mel: jax.Array,
+        n_mel_frames: jax.Array | None = None,
+        hidden: Hidden | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Encodes mel spectrograms.
 
@@ -92,32 +108,52 @@ class VisionTransformer(OnGrid, nn.Module):
             mel: `[b, t, f]` from the front-end, any length up to `clip_seconds`.
             n_mel_frames: int `[b]`, how many of them are the clip's and not padding;
                 None for all. A clip's frames are those that it has alone.
+            hidden: Patches that are not to be seen; None for none.
 
         Returns:
             Frames `[b, s, d]` and all intermediates by name: those of the embedding,
-            `block_0`, `block_1`, ... `[b, prefix + s, d]`.
+            `block_0`, `block_1`, ... and `norm [b, prefix + s, d]`.
 
         Raises:
             InputError: If the clip is longer than `clip_seconds`.
         """
-        config = self.config
-        tokens, out = self.embed(mel, n_mel_frames)
+        inputs = (mel, n_mel_frames) if hidden is None else (mel, n_mel_frames, hidden)
+        tokens, out = self.embed(*inputs)
         bias = None
         if n_mel_frames is not None:
             n_steps = self.grid.n_steps(mel.shape[1])
             bias = padding_bias(self.grid.valid_tokens(n_mel_frames, n_steps))
-        for index in range(config.depth):
-            name = f"block_{index}"
-            tokens = out[name] = Block(
-                width=config.width,
-                heads=config.heads,
-                mlp_width=config.mlp_width,
-                qkv_bias=config.qkv_bias,
-                kernel_init=config.kernel_init,
-                dtype=self.dtype,
-                dropout=config.dropout,
-                drop_path=config.drop_path * index / max(1, config.depth - 1),
-                name=name,
-            )(tokens, bias)
-        tokens = layer_norm("norm", self.dtype)(tokens)
-        return self.grid.frames(tokens), out
+        out |= transformed(tokens, bias, self.config, self.dtype)
+        return self.grid.frames(out["norm"]), out
+
+
+def transformed(
+    tokens: jax.Array, bias: jax.Array | None, config: VitConfig, dtype: Any
+) -> dict[str, jax.Array]:
+    """Makes and applies blocks and final norm, within a module that they are layers of.
+
+    Args:
+        tokens: `[b, s, d]`, embedded.
+        bias: As in `attend`.
+        config: Number and size of the blocks.
+        dtype: Type to compute in.
+
+    Returns:
+        Tokens `[b, s, d]` after each: `block_0`, `block_1`, ..., `norm`.
+    """
+    out = {}
+    for index in range(config.depth):
+        name = f"block_{index}"
+        tokens = out[name] = Block(
+            width=config.width,
+            heads=config.heads,
+            mlp_width=config.mlp_width,
+            qkv_bias=config.qkv_bias,
+            kernel_init=config.kernel_init,
+            dtype=dtype,
+            dropout=config.dropout,
+            drop_path=config.drop_path * index / max(1, config.depth - 1),
+            name=name,
+        )(tokens, bias)
+    out["norm"] = layer_norm("norm", dtype)(tokens)
+    return out

@@ -39,7 +39,7 @@ def test_output_is_normed_frames_without_prefix_and_all_intermediates(encoder):
     params = drawn.params_for(encoder, mel)
     frames, out = jax.jit(encoder.apply)(params, mel)
     assert frames.shape == (2, 5, 8)
-    assert sorted(out) == sorted(["patch", "block_0", "block_1", "block_2"])
+    assert sorted(out) == sorted(["patch", "block_0", "block_1", "block_2", "norm"])
     assert out["block_2"].shape == (2, 7, 8)
     norm = params["params"]["norm"]
     normed = (frames - norm["bias"]) / norm["scale"]
