@@ -140,7 +140,7 @@ def test_clips_that_would_have_the_same_id(tmp_path):
 
 def test_nothing_there(tmp_path):
     assert layout.available_splits(tmp_path) == []
-    with pytest.raises(InputError, match=r"no table .*; name it with --table"):
+    with pytest.raises(InputError, match=r"lacks a table .*; name it with --table"):
         layout.read(tmp_path, "train")
 
 

@@ -69,7 +69,7 @@ def test_a_table_without_labels_is_not_used_unless_asked_for(tmp_path):
 
 def test_wrong_tables(tmp_path):
     with pytest.raises(
-        InputError, match=r"found no table of eval, e\.g\. test\.csv, in"
+        InputError, match=r"lacks a table of eval, e\.g\. test\.csv, also in"
     ):
         layout.read(tmp_path, "eval")
     write_text(tmp_path / "train.csv", "label,youtube id,time_start,time_end\n")

@@ -244,7 +244,7 @@ def test_a_table_of_ones_own(tmp_path):
     arguments = ("clips", source, "--out", tmp_path / "out", "--workers", 1)
     with pytest.raises(
         InputError,
-        match=r"nothing of layout clips; expected table \(\.csv or \.tsv\) of",
+        match=r"nothing of layout clips; expected a table \(\.csv or \.tsv\) of",
     ):
         run(*arguments)
     arguments += ("--table", "tables/t.csv")

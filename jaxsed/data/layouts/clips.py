@@ -40,7 +40,7 @@ _DEFAULTS = TableOptions()
 
 def expected(split: str) -> str:
     """Returns what a folder must hold to have the split."""
-    return "table (.csv or .tsv) of files and labels"
+    return "a table (.csv or .tsv) of files and labels"
 
 
 def available_splits(source: Path, options: TableOptions = _DEFAULTS) -> list[str]:
@@ -78,7 +78,7 @@ def read(
     """
     tables = tables_of(source, options)
     if not tables:
-        raise InputError(f"no {expected(split)} in {source}; name it with --table")
+        raise InputError(f"{source} lacks {expected(split)}; name it with --table")
     found = ClipRows(tables, options)
     ids = _ids({row.path for row in found.rows})
     listing = ClipListing(found.labels)

@@ -90,7 +90,7 @@ def table_of(source: Path, split: str) -> Path | None:
 
 def expected(split: str) -> str:
     """Returns what a folder must hold to have the split."""
-    return f"table of {split}, e.g. {_AS_RELEASED[split]}.csv"
+    return f"a table of {split}, e.g. {_AS_RELEASED[split]}.csv"
 
 
 def available_splits(source: Path) -> list[str]:
@@ -132,7 +132,7 @@ def read(
     """
     table = table_of(source, split)
     if table is None:
-        raise InputError(f"found no {expected(split)}, in {source} or its annotations")
+        raise InputError(f"{source} lacks {expected(split)}, also in annotations")
     if vocabulary is None:
         vocabulary = Vocabulary(f"{NAME}_{len(CLASSES)}", CLASSES)
     listing, segments = ClipListing(SINGLE), {}
