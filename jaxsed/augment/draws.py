@@ -59,15 +59,27 @@ def major_weights(uniform: jax.Array, alpha: float) -> jax.Array:
     Folding the draw at 0.5 keeps an example the louder part of its own mixture, so that
     ids and sampling weights still describe it (PretrainedSED `helpers/augment.py`).
 
-    A symmetric beta is a squashed t-variate, which has a polar form (Devroye, "Random
-    variate generation in one line of code", 1996): exact for every a > 0. Rejection, as
-    in `jax.random.beta`, loops until the last example of the batch is accepted, and
-    all devices wait for each other in every round.
-
     Args:
         uniform: `[b, 2]` in [0, 1).
         alpha: a.
     """
+    return 0.5 + _from_one_half(uniform, alpha)
+
+
+def beta_weights(uniform: jax.Array, alpha: float) -> jax.Array:
+    """Returns float32 `[b]` in [0, 1], draws from Beta(a, a); see `major_weights`."""
+    side = jnp.sign(jnp.cos(2 * jnp.pi * uniform[:, 1]))
+    return 0.5 + side * _from_one_half(uniform, alpha)
+
+
+def _from_one_half(uniform: jax.Array, alpha: float) -> jax.Array:
+    """Returns how far a draw from Beta(a, a) is from 0.5.
+
+    A symmetric beta is a squashed t-variate, which has a polar form (Devroye, "Random
+    variate generation in one line of code", 1996): exact for every a > 0. Rejection, as
+    in `jax.random.beta`, loops until the last example of the batch is accepted, and
+    all devices wait for each other in every round.
+    """
     radius = jnp.expm1(-jnp.log1p(-uniform[:, 0]) / alpha)
     squared = radius * jnp.square(jnp.cos(2 * jnp.pi * uniform[:, 1]))
-    return 0.5 + 0.5 / jnp.sqrt(1.0 + 1.0 / squared)
+    return 0.5 / jnp.sqrt(1.0 + 1.0 / squared)

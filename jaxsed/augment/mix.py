@@ -23,7 +23,7 @@ Partner = Callable[[jax.Array], jax.Array]
 Batch = dict[str, jax.Array]
 
 PARTNERS = ("neighbour", "permutation")
-TARGETS = ("labels", "clip_labels", "teacher")
+TARGETS = ("labels", "clip_labels", "teacher", "clip_teacher")
 # Inside the root of the deviation; PretrainedSED `helpers/augment.py`, mixstyle.
 MIXSTYLE_EPSILON = 1e-6
 
@@ -85,8 +85,8 @@ def blend_targets(batch: Batch, weight: jax.Array, partner: Partner) -> Batch:
     teacher targets (`teacher_valid` false) has none either.
 
     Args:
-        batch: any of `labels [b, t, c]`, `clip_labels [b, c]`, `teacher [b, t, c]`,
-            `teacher_valid [b]` (bool); the rest is passed on.
+        batch: any of `labels` and `teacher [b, t, c]`, `clip_labels` and
+            `clip_teacher [b, c]`, `teacher_valid [b]` (bool); the rest is passed on.
         weight: `[b]`, 1 where an example stays alone.
         partner: from `choose_partner`.
     """
@@ -131,6 +131,8 @@ def random_mixup(
     *,
     probability: float,
     alpha: float,
+    major: bool = True,
+    targets: bool = True,
     partner: str = "neighbour",
     distance: int = 1,
     per_batch: bool = False,
@@ -142,8 +144,12 @@ def random_mixup(
         batch: see `blend_targets`, and the sound under `name`.
         name: `audio` (blended as waveforms, `blend_waves`) or `mel`.
         probability: of an example being blended.
-        alpha: weights are drawn an example from Beta(alpha, alpha), the larger part
-            the example's own. Released: 2 for waveforms, 0.2 for spectrograms.
+        alpha: weights are drawn an example from Beta(alpha, alpha). Released: 2 for
+            waveforms, 0.2 for spectrograms.
+        major: the larger part is the example's own (PretrainedSED, EfficientAT); False:
+            as it is drawn (AST, HTS-AT).
+        targets: blend targets as well. HTS-AT `sed_model.py` does not: the partner is
+            noise there.
         partner: see the module's docstring.
         distance: see `choose_partner`.
         per_batch: one coin a batch (released, spectrograms) instead of one an example
@@ -151,11 +157,13 @@ def random_mixup(
     """
     n_examples = batch[name].shape[0]
     weight, chosen = _draw(
-        key, n_examples, probability, alpha, partner, distance, per_batch
+        key, n_examples, probability, alpha, major, partner, distance, per_batch
     )
     mix = blend_waves if name == "audio" else blend
     mixed = mix(batch[name], chosen(batch[name]), weight)
-    return {**blend_targets(batch, weight, chosen), name: mixed}
+    if targets:
+        batch = blend_targets(batch, weight, chosen)
+    return {**batch, name: mixed}
 
 
 def random_mixstyle(
@@ -169,8 +177,9 @@ def random_mixstyle(
     per_batch: bool = False,
 ) -> Batch:
     """Applies `mixstyle` to `batch["mel"]`; targets stay. Arguments: `random_mixup`."""
+    n_examples = batch["mel"].shape[0]
     weight, chosen = _draw(
-        key, batch["mel"].shape[0], probability, alpha, partner, distance, per_batch
+        key, n_examples, probability, alpha, True, partner, distance, per_batch
     )
     return {**batch, "mel": mixstyle(batch["mel"], weight, chosen)}
 
@@ -180,6 +189,7 @@ def _draw(
     n_examples: int,
     probability: float,
     alpha: float,
+    major: bool,
     partner: str,
     distance: int,
     per_batch: bool,
@@ -189,7 +199,8 @@ def _draw(
     chosen = choose_partner(partner, partner_key, n_examples, distance)
     coins = draws.coins(coin_key, n_examples, probability, per_batch)
     uniform = draws.uniforms(weight_key, n_examples, 2)
-    weight = draws.major_weights(uniform, alpha)
+    weights = draws.major_weights if major else draws.beta_weights
+    weight = weights(uniform, alpha)
     return jnp.where(coins, weight, 1.0), chosen
 
 

@@ -2,33 +2,52 @@
 
 Order of the released training script (PretrainedSED `ex_audioset_strong.py`): mixup of
 waveforms, front-end, time rolling, mixup, Freq-MixStyle, time mask, filter
-augmentation, frequency warping. What has probability 0 is not traced and costs nothing.
+augmentation, frequency warping. What other recipes have besides is put in where they
+have it: gain before the mixup of waveforms (EfficientAT), SpecAugment before that of
+spectrograms (PaSST, HTS-AT), noise at the end (AST). What has probability 0 is not
+traced and costs nothing.
 
 A batch is a dict of device arrays: `audio` float32 `[b, n]` in [-1, 1] or `mel`
-`[b, t, f]`, and any of `labels [b, t', c]`, `clip_labels [b, c]`, `teacher [b, t', c]`
-(probabilities), `teacher_valid` bool `[b]`. Other entries are passed on as they are.
+`[b, t, f]`, and any of `labels [b, t', c]`, `clip_labels [b, c]`, `teacher [b, t', c]` and
+`clip_teacher [b, c]` (probabilities), `teacher_valid` bool `[b]`. Other entries are passed
+on as they are.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxsed.augment import mix, spectrogram, timeline
+from jaxsed.augment import level, mix, specaugment, spectrogram, timeline
 from jaxsed.errors import InputError, check_known
 
 Batch = dict[str, jax.Array]
 
 # Every key there is, everything off. Strengths are the released script's.
 DEFAULTS: dict[str, Any] = {
+    "gain_probability": 0.0,
+    "gain_range_db": 12.0,
     "wave_mixup_probability": 0.0,
     "wave_mixup_alpha": 2.0,  # Beta(a, a)
+    "wave_mixup_major": True,  # the larger part is the example's own
+    "wave_mixup_targets": True,  # blend targets as well
     "time_roll_probability": 0.0,
     "time_roll_sigma": 0.125,  # standard deviation, part of the clip
+    "time_roll_reach": 0.0,  # part of the clip; not 0: uniform within plus or minus this
     "time_roll_snap": True,  # whole label frames; False: released
+    "specaugment_probability": 0.0,
+    "specaugment_time_masks": 1,
+    "specaugment_time_part": 0.1875,  # bound of a mask, part of the clip
+    "specaugment_frequency_masks": 1,
+    "specaugment_frequency_bins": 48,  # bound of a mask
+    "specaugment_fill": 0.0,  # in the units of the normalised log-mel
+    "specaugment_fill_with_mean": False,  # of each mel bin over the batch
     "mixup_probability": 0.0,
     "mixup_alpha": 0.2,
+    "mixup_major": True,
+    "mixup_targets": True,
     "mixstyle_probability": 0.0,
     "mixstyle_alpha": 0.4,
     "time_mask_probability": 0.0,
@@ -42,6 +61,8 @@ DEFAULTS: dict[str, Any] = {
     "filter_units_per_db": 0.0,  # 0 multiplies the log-mel: released
     "warp_probability": 0.0,
     "warp_min_scale": 0.6,  # part of the mel bins
+    "noise_probability": 0.0,
+    "noise_level": 0.1,  # bound of its strength, normalised log-mel
     "vary_filterbank": False,  # where the front-end's preset has a range for it
     "partner": "neighbour",  # permutation: released
     "per_batch": False,  # True: released, one coin a batch
@@ -85,7 +106,39 @@ _KEY_NUMBER = {
     "time_mask": 4,
     "filter": 5,
     "warp": 6,
+    "gain": 7,
+    "specaugment": 8,
+    "noise": 9,
 }
+
+# In the order in which they are applied: name, function, settings shared with others.
+# Blends take neighbours at different distances, so as not to meet a partner twice.
+_WAVE = (
+    ("gain", level.random_gain, ()),
+    (
+        "wave_mixup",
+        functools.partial(mix.random_mixup, name="audio", distance=1),
+        ("partner",),
+    ),
+)
+_MEL = (
+    ("time_roll", timeline.random_time_roll, ()),
+    ("specaugment", specaugment.random_masks, ("per_batch",)),
+    (
+        "mixup",
+        functools.partial(mix.random_mixup, name="mel", distance=2),
+        ("partner", "per_batch"),
+    ),
+    (
+        "mixstyle",
+        functools.partial(mix.random_mixstyle, distance=3),
+        ("partner", "per_batch"),
+    ),
+    ("time_mask", timeline.random_time_mask, ("per_batch",)),
+    ("filter", spectrogram.random_filter, ("per_batch",)),
+    ("warp", spectrogram.random_warp, ("per_batch",)),
+    ("noise", level.random_noise, ()),
+)
 
 
 def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +178,14 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
 _RANGES = (
     *((name, 0.0, 1.0) for name in DEFAULTS if name.endswith("_probability")),
     *((name, 1e-3, 1e3) for name in DEFAULTS if name.endswith("_alpha")),
+    ("gain_range_db", 0.0, 200.0),
     ("time_roll_sigma", 0.0, 10.0),
+    ("time_roll_reach", 0.0, 1.0),
+    ("specaugment_time_masks", 0, 64),
+    ("specaugment_time_part", 0.0, 1.0),
+    ("specaugment_frequency_masks", 0, 64),
+    ("specaugment_frequency_bins", 0, 1024),
+    ("specaugment_fill", -1e3, 1e3),
     ("time_mask_min_part", 0.0, 1.0),
     ("time_mask_max_part", 0.0, 1.0),
     ("filter_min_bands", 1, 64),
@@ -134,6 +194,7 @@ _RANGES = (
     ("filter_range_db", 0.0, 200.0),
     ("filter_units_per_db", 0.0, 10.0),
     ("warp_min_scale", 0.0, 1.0),
+    ("noise_level", 0.0, 1e3),
 )
 
 
@@ -148,17 +209,7 @@ def augment_wave(key: jax.Array, batch: Batch, config: Mapping[str, Any]) -> Bat
     Raises:
         InputError: unknown or impossible setting; arrays that do not fit together.
     """
-    config = resolve(config)
-    if not config["wave_mixup_probability"]:
-        return batch
-    batch = _checked(batch, "audio", ("b", "n"))
-    return mix.random_mixup(
-        jax.random.fold_in(key, _KEY_NUMBER["wave_mixup"]),
-        batch,
-        "audio",
-        **_settings(config, "wave_mixup", "partner"),
-        distance=1,
-    )
+    return _applied(_WAVE, key, batch, config, "audio", ("b", "n"))
 
 
 def augment_mel(key: jax.Array, batch: Batch, config: Mapping[str, Any]) -> Batch:
@@ -172,33 +223,26 @@ def augment_mel(key: jax.Array, batch: Batch, config: Mapping[str, Any]) -> Batc
     Raises:
         InputError: unknown or impossible setting; arrays that do not fit together.
     """
+    return _applied(_MEL, key, batch, config, "mel", ("b", "t", "f"))
+
+
+def _applied(
+    augmentations: tuple,
+    key: jax.Array,
+    batch: Batch,
+    config: Mapping[str, Any],
+    sound: str,
+    sound_axes: tuple[str, ...],
+) -> Batch:
+    """Applies those that are not off; hands on the very batch where all are."""
     config = resolve(config)
-    active = [
-        n for n in _KEY_NUMBER if n != "wave_mixup" and config[f"{n}_probability"]
-    ]
+    active = [entry for entry in augmentations if config[f"{entry[0]}_probability"]]
     if not active:
         return batch
-    batch = _checked(batch, "mel", ("b", "t", "f"))
-    keys = {name: jax.random.fold_in(key, _KEY_NUMBER[name]) for name in active}
-    if "time_roll" in active:
-        batch = timeline.random_time_roll(
-            keys["time_roll"], batch, **_settings(config, "time_roll")
-        )
-    if "mixup" in active:
-        settings = _settings(config, "mixup", "partner", "per_batch")
-        batch = mix.random_mixup(keys["mixup"], batch, "mel", **settings, distance=2)
-    if "mixstyle" in active:
-        settings = _settings(config, "mixstyle", "partner", "per_batch")
-        batch = mix.random_mixstyle(keys["mixstyle"], batch, **settings, distance=3)
-    if "time_mask" in active:
-        settings = _settings(config, "time_mask", "per_batch")
-        batch = timeline.random_time_mask(keys["time_mask"], batch, **settings)
-    if "filter" in active:
-        settings = _settings(config, "filter", "per_batch")
-        batch = spectrogram.random_filter(keys["filter"], batch, **settings)
-    if "warp" in active:
-        settings = _settings(config, "warp", "per_batch")
-        batch = spectrogram.random_warp(keys["warp"], batch, **settings)
+    batch = _checked(batch, sound, sound_axes)
+    for name, augment, shared in active:
+        own_key = jax.random.fold_in(key, _KEY_NUMBER[name])
+        batch = augment(own_key, batch, **_settings(config, name, *shared))
     return batch
 
 
@@ -213,6 +257,7 @@ _SHAPES = {
     "labels": ("b", "t'", "c"),
     "clip_labels": ("b", "c"),
     "teacher": ("b", "t'", "c"),
+    "clip_teacher": ("b", "c"),
     "teacher_valid": ("b",),
 }
 

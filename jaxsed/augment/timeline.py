@@ -13,20 +13,19 @@ from jaxsed.augment import draws
 Batch = dict[str, jax.Array]
 
 FRAME_TARGETS = ("labels", "teacher")
-# 40 ms labels on 10 ms frames; used where the batch has no frame targets to tell.
-MEL_FRAMES_PER_LABEL = 4
 
 
 def mel_frames_per_label(batch: Batch) -> int:
     """Returns how many mel frames one label frame lasts, a whole number.
 
     10 s are 250 label frames and 998 to 1001 mel frames, depending on how a front-end
-    pads: 4.
+    pads: 4. Where the batch has no frame targets, there is nothing to keep in step with:
+    1.
     """
     for name in FRAME_TARGETS:
         if name in batch:
             return max(1, round(batch["mel"].shape[1] / batch[name].shape[1]))
-    return MEL_FRAMES_PER_LABEL
+    return 1
 
 
 def roll_time(frames: jax.Array, shift: jax.Array, period: int) -> jax.Array:
@@ -75,24 +74,34 @@ def random_time_roll(
     *,
     probability: float,
     sigma: float = 0.125,
+    reach: float = 0.0,
     snap: bool = True,
 ) -> Batch:
-    """Rolls spectrogram, labels and teacher targets by a normally distributed time.
+    """Rolls spectrogram, labels and teacher targets by a random time.
 
     Args:
         key: of this augmentation in this step.
         batch: `mel [b, t, f]` and any of `labels`, `teacher [b, t', c]`.
         probability: of an example being rolled. The released code rolls every clip,
             students' too; the paper does not name rolling.
-        sigma: standard deviation, as a part of the clip (0.125 of 10 s is 1.25 s).
+        sigma: standard deviation of a normal distribution, as a part of the clip (0.125
+            of 10 s is 1.25 s).
+        reach: not 0: whole mel frames, uniform from minus this part of the clip up to
+            it, instead (AST, Speech Commands: 10 frames).
         snap: see `roll_shifts`. Also closes the circle at a whole label frame; the
             released code rolls all mel frames.
     """
     n_examples, n_frames, _ = batch["mel"].shape
     coin_key, shift_key = jax.random.split(key)
-    normal = jax.vmap(jax.random.normal)(draws.example_keys(shift_key, n_examples))
     coins = draws.coins(coin_key, n_examples, probability)
-    drawn = jnp.where(coins, normal * int(n_frames * sigma), 0.0)
+    if reach:
+        farthest = round(n_frames * reach)
+        place = draws.uniforms(shift_key, n_examples, 1)[:, 0]
+        drawn = draws.integers(place, max(2 * farthest, 1)) - farthest
+    else:
+        keys = draws.example_keys(shift_key, n_examples)
+        drawn = jax.vmap(jax.random.normal)(keys) * int(n_frames * sigma)
+    drawn = jnp.where(coins, drawn, 0.0)
     frames_per_label = mel_frames_per_label(batch)
     mel_shift, label_shift = roll_shifts(drawn, frames_per_label, snap)
     period = n_frames

@@ -61,6 +61,18 @@ def test_major_weights_are_a_beta_distribution_folded_at_one_half(alpha):
     assert np.abs(empirical - expected).max() < 1.63 / np.sqrt(drawn.size)
 
 
+@pytest.mark.parametrize("alpha", [0.5, 10.0])
+def test_beta_weights_are_a_beta_distribution(alpha):
+    uniform = draws.uniforms(KEY, 4000, 2)
+    drawn = np.asarray(draws.beta_weights(uniform, alpha), np.float64)
+    points = np.linspace(0.01, 0.99, 50)
+    empirical = (drawn[:, None] <= points).mean(axis=0)
+    expected = stats.beta.cdf(points, alpha, alpha)
+    assert np.abs(empirical - expected).max() < 1.63 / np.sqrt(drawn.size)
+    major = draws.major_weights(uniform, alpha)
+    np.testing.assert_allclose(np.maximum(drawn, 1 - drawn), major, atol=1e-6)
+
+
 def test_major_weights_are_finite_for_every_draw():
     corners = jnp.array([0.0, 0.25, 0.5, 0.75, 1 - 2**-24])
     uniform = jnp.stack(jnp.meshgrid(corners, corners), axis=-1).reshape(-1, 2)

@@ -71,6 +71,27 @@ def test_mixup_matches_the_original(golden):
     )
 
 
+def test_mixup_of_sounds_alone_is_htsats():
+    """The reversed batch as partner; what the label says stays."""
+    with np.load(Path(__file__).parents[1] / "golden" / "recipe.npz") as recipe:
+        image, weight = recipe["mixup/htsat_in"], recipe["mixup/htsat_lambda"]
+        expected = recipe["mixup/htsat_out"]
+    rows, weight = jnp.asarray(image, jnp.float32), jnp.asarray(weight, jnp.float32)
+    mixed = mix.blend(rows, rows[::-1], weight)
+    np.testing.assert_allclose(mixed, expected, rtol=1e-6)
+    batch = random_batch(64)
+    settings = {"name": "mel", "probability": 1.0, "alpha": 0.5}
+    mixed = run(mix.random_mixup, batch, major=False, targets=False, **settings)
+    for name in ("labels", "clip_labels", "teacher"):
+        assert np.array_equal(mixed[name], batch[name])
+    # The share that is an example's own: projected on what the partner has not.
+    own, partner = np.asarray(batch["mel"]), np.roll(batch["mel"], -1, axis=0)
+    away = (own - partner).reshape(64, -1)
+    share = ((np.asarray(mixed["mel"]) - partner).reshape(64, -1) * away).sum(1)
+    share /= (away * away).sum(1)
+    assert (share < 0.4).sum() > 10 and (share > 0.6).sum() > 10
+
+
 def test_wave_mixup_matches_the_original(golden):
     # The golden mixed clip 0 with clip 1; its labels show the weight, 0.7.
     audio = jnp.stack([golden["wavmix_audio0"], golden["wavmix_audio1"]])
@@ -136,6 +157,7 @@ def test_sound_labels_and_teacher_are_blended_with_one_weight_and_one_partner():
         "labels": jnp.broadcast_to(own[:, None], (n_clips, 2, n_clips)),
         "clip_labels": own,
         "teacher": 0.5 * jnp.broadcast_to(own[:, None], (n_clips, 2, n_clips)),
+        "clip_teacher": 0.25 * own,
     }
     for kind in mix.PARTNERS:
         mixed = run(
@@ -149,6 +171,7 @@ def test_sound_labels_and_teacher_are_blended_with_one_weight_and_one_partner():
         np.testing.assert_array_equal(mixed["mel"][:, 0], mixed["clip_labels"])
         np.testing.assert_array_equal(mixed["labels"][:, 1], mixed["clip_labels"])
         np.testing.assert_allclose(2 * mixed["teacher"][:, 1], mixed["clip_labels"])
+        np.testing.assert_allclose(4 * mixed["clip_teacher"], mixed["clip_labels"])
         assert (np.diag(mixed["clip_labels"]) >= 0.5).all()
         assert (np.diag(mixed["clip_labels"]) < 1).any()
 

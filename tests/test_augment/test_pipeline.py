@@ -10,7 +10,13 @@ from jaxsed.augment import pipeline
 from jaxsed.errors import InputError
 
 KEY = jax.random.key(21)
-EVERYTHING = {**pipeline.TEACHER, "time_mask_probability": 0.5}
+EVERYTHING = {
+    **pipeline.TEACHER,
+    "time_mask_probability": 0.5,
+    "specaugment_probability": 1.0,
+    "noise_probability": 0.5,
+    "gain_probability": 0.5,
+}
 
 
 @functools.cache
