@@ -5,9 +5,10 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
@@ -18,11 +19,16 @@ from jaxsed.models import sed
 from jaxsed.stages.scoring import INT16_SCALE
 from jaxsed.training import sharding, step
 from jaxsed.training import state as train_state
+from jaxsed.training.plateau import Plateau
 from jaxsed.training.remat import Fixed, layers
 
 Params = Any
-# (logits [b, t, c], the model's other outputs, batch) -> (loss, measurements)
+DRAW_NUMBER = 3  # folded into a step's key; the first three are augmentation's
+# (what the model gives, its other outputs, batch) -> (loss, measurements); of a
+# `SoundEventModel` it gives logits [b, t, c].
 Objective = Callable[[jax.Array, dict, dict], tuple[jax.Array, dict]]
+# (model, prepared batch, key) -> batch with what else a step draws at random.
+Draw = Callable[[nn.Module, dict, jax.Array], dict]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Program:
         train_step: `(state, batch, run_key) -> (state, measurements)`.
     """
 
-    model: sed.SoundEventModel
+    model: nn.Module
     create: Callable[[Params], train_state.TrainState]
     abstract_state: train_state.TrainState
     shardings: Any
@@ -45,7 +51,12 @@ class Program:
 
 
 def build_program(
-    config: Mapping[str, Any], objective: Objective, n_classes: int, mesh: Mesh
+    config: Mapping[str, Any],
+    objective: Objective,
+    n_classes: int,
+    mesh: Mesh,
+    inputs: Sequence[str] = ("mel",),
+    draw: Draw | None = None,
 ) -> Program:
     """Returns what is to be compiled for a mesh, whose devices need not exist.
 
@@ -54,6 +65,9 @@ def build_program(
         objective: the stage's loss of a batch.
         n_classes: of both heads.
         mesh: devices.
+        inputs: entries of a prepared batch that the model is called with.
+        draw: what a step draws for the global batch besides augmentation; None for
+            nothing.
 
     Raises:
         InputError: the mesh cannot share a batch, or a setting is wrong.
@@ -65,23 +79,24 @@ def build_program(
     optimizer, schedule = optim.build_optimizer(
         config["optim"], abstract, config["steps"], layer_names
     )
+    optimizer = Plateau(**config["plateau"]).scaled(optimizer)
     create = functools.partial(train_state.create, optimizer=optimizer)
     abstract_state = jax.eval_shape(create, abstract)
     shardings = sharding.state_sharding(mesh, abstract_state)
     frozen = optim.frozen(config["optim"], abstract, layer_names)
     train_step = step.make_train_step(
-        make_loss(model, objective, frozen, config["remat"]),
+        make_loss(model, objective, frozen, config["remat"], inputs),
         optimizer,
         schedule,
         mesh,
         shardings,
-        prepare=make_prepare(model, config["augment"], mesh),
+        prepare=make_prepare(model, config["augment"], mesh, draw),
         accumulate=config["accumulate"],
     )
     return Program(model, create, abstract_state, shardings, train_step)
 
 
-def init_params(model: sed.SoundEventModel, key: jax.Array) -> Params:
+def init_params(model: nn.Module, key: jax.Array) -> Params:
     """Returns freshly drawn parameters; only shapes matter of the silent clip used."""
     n_samples = round(model.encoder.clip_seconds * model.frontend.sample_rate)
     mel = model.frontend(jnp.zeros((1, n_samples), jnp.float32))
@@ -89,7 +104,10 @@ def init_params(model: sed.SoundEventModel, key: jax.Array) -> Params:
 
 
 def make_prepare(
-    model: sed.SoundEventModel, augmentation: Mapping[str, Any], mesh: Mesh
+    model: nn.Module,
+    augmentation: Mapping[str, Any],
+    mesh: Mesh,
+    draw: Draw | None = None,
 ) -> step.Prepare:
     """Returns batch on the wire to batch with `mel`: augment, front-end, augment.
 
@@ -97,6 +115,7 @@ def make_prepare(
         model: has the front-end.
         augmentation: settings, see `augment.pipeline`.
         mesh: devices that share the batch.
+        draw: see `build_program`.
     """
     vary_filterbank = augment.resolve(augmentation)["vary_filterbank"]
     rows = PartitionSpec(sharding.BATCH_AXES)
@@ -118,16 +137,20 @@ def make_prepare(
             bank = model.frontend.draw_bank(bank_key) if vary_filterbank else None
             batch["mel"] = frontend(batch.pop("audio"), bank)
         with jax.named_scope("augment"):
-            return augment.augment_mel(mel_key, batch, augmentation)
+            batch = augment.augment_mel(mel_key, batch, augmentation)
+            if draw is None:
+                return batch
+            return draw(model, batch, jax.random.fold_in(key, DRAW_NUMBER))
 
     return prepare
 
 
 def make_loss(
-    model: sed.SoundEventModel,
+    model: nn.Module,
     objective: Objective,
     frozen: Params,
     remat: str = "none",
+    inputs: Sequence[str] = ("mel",),
 ) -> step.LossFn:
     """Returns prepared batch to loss: model, objective.
 
@@ -137,19 +160,20 @@ def make_loss(
         frozen: tree of bools like the parameters, from `optim.frozen`: layers whose
             running statistics are frozen do as in evaluation.
         remat: what the backward pass computes again, see `training.remat`.
+        inputs: see `build_program`.
     """
     frozen = jax.tree.map(Fixed, frozen)
 
     def loss_fn(params: Params, batch: dict, key: jax.Array):
         with layers(remat, model.encoder.layer_names):
-            (logits, out), recorded = model.apply(
+            (given, out), recorded = model.apply(
                 {"params": params, "frozen": frozen},
-                batch["mel"],
+                *(batch[name] for name in inputs),
                 rngs={"dropout": key},
                 mutable=["updates"],
             )
         with jax.named_scope("objective"):
-            loss, measurements = objective(logits, out, batch)
+            loss, measurements = objective(given, out, batch)
         return loss, measurements, recorded.get("updates", {})
 
     return loss_fn

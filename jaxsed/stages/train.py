@@ -19,13 +19,14 @@ from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.labels.events import offset_frames
 from jaxsed.models import sed
-from jaxsed.stages.program import Objective, Program, build_program
+from jaxsed.stages.program import Draw, Objective, Program, build_program
 from jaxsed.stages.scoring import Scorer, clip_length, require_frame_labels
 from jaxsed.stages.start import start_state
 from jaxsed.stages.workdir import claim
 from jaxsed.training import loop, preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, is_done
+from jaxsed.training.plateau import Plateau
 from jaxsed.training.state import TrainState
 from jaxsed.training.until import PASSED, Until
 from jaxsed.weights import architecture, files
@@ -39,15 +40,21 @@ class Task:
 
     Attributes:
         name: written into `model.json`.
-        targets: `frames` or `clip`, what the loader delivers.
+        targets: `frames` or `clip`, what the loader delivers; None for no labels.
         objective: loss of a batch.
         to_detector: parameters after training -> parameters that detect events.
+        inputs: entries of a prepared batch that the model is called with.
+        draw: what a step draws at random besides augmentation, see `program`.
+        scorer: makes an evaluator, with the arguments of `Scorer`.
     """
 
     name: str
-    targets: str
+    targets: str | None
     objective: Objective
     to_detector: Callable[[Params], Params] = lambda params: params
+    inputs: tuple[str, ...] = ("mel",)
+    draw: Draw | None = None
+    scorer: Callable[..., loop.Evaluator] = Scorer
 
 
 def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
@@ -70,10 +77,13 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         logging.info("%s is finished already", workdir)
         return
     until = Until(**config["until"])
-    until.check(f"eval/{metric}" for metric in config["eval"]["metrics"])
+    for watching in (until, Plateau(**config["plateau"])):
+        watching.check(f"eval/{metric}" for metric in config["eval"]["metrics"])
     mesh = sharding.make_mesh(**config["mesh"])
     data = PreparedData(config["data"]["train"])
-    program = build_program(config, task.objective, len(data.vocabulary), mesh)
+    program = build_program(
+        config, task.objective, len(data.vocabulary), mesh, task.inputs, task.draw
+    )
     with preemption.Notice() as notice:
         state, passed, log = fit(
             config, workdir, task, data, program, mesh, notice, until
@@ -106,7 +116,7 @@ def fit(
         state = start_state(config, program, data)
     else:
         state = checkpoints.restore(program.abstract_state, program.shardings, batches)
-    scorer = Scorer(
+    scorer = task.scorer(
         program.model,
         PreparedData(config["data"]["eval"]),
         data.vocabulary,
@@ -137,6 +147,7 @@ def fit(
         title=workdir.name,
         loader_report=batches.speed.report,
         until=until,
+        plateau=Plateau(**config["plateau"]),
     )
     checkpoints.close()
     return state, passed, log
@@ -146,7 +157,7 @@ def training_data(
     config: Mapping[str, Any],
     data: PreparedData,
     model: sed.SoundEventModel,
-    targets: str,
+    targets: str | None,
 ):
     """Returns the stage's endless batches for this process."""
     if targets == "frames":

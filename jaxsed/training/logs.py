@@ -91,6 +91,11 @@ class MetricsLog:
             if name.startswith(prefixes)
         }
 
+    def history(self, name: str) -> list[tuple[int, float | None]]:
+        """Returns step and value of every line that holds this name, in order."""
+        lines = read_metrics(self._path)
+        return [(line["step"], line[name]) for line in lines if name in line]
+
     def write_report(self, name: str, content: Mapping[str, Any]) -> Path:
         """Writes `NAME.json` beside the metrics; returns its path.
 

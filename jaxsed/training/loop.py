@@ -17,6 +17,7 @@ from jaxsed.errors import InputError
 from jaxsed.training import preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog
+from jaxsed.training.plateau import STEADY, Plateau
 from jaxsed.training.state import Params, TrainState
 from jaxsed.training.step_timer import StepTimer
 from jaxsed.training.until import NEVER, Until
@@ -73,6 +74,7 @@ def fit(
     title: str = "train",
     loader_report: Callable[[float], str] | None = None,
     until: Until = NEVER,
+    plateau: Plateau = STEADY,
 ) -> tuple[TrainState, bool]:
     """Trains from `state.step` to `cadence.total`, or until an evaluation is passed.
 
@@ -97,6 +99,7 @@ def fit(
         loader_report: clips a second that the devices take of this process -> a line
             for the user, shown once.
         until: what ends the run earlier.
+        plateau: what lowers the learning rate.
 
     Returns:
         The state after the last step taken, and whether an evaluation ended the run:
@@ -122,6 +125,7 @@ def fit(
         if cadence.evaluates(step):
             found = _logged(log, step, evaluators) or evaluate(step, state.params)
             passed = until.passed_by(found)
+            state = plateau.adjusted(state, log)
         window = _Window(step)
         while step < cadence.total and not passed:
             batch = next(batches)
@@ -146,6 +150,7 @@ def fit(
                 raise preemption.Preempted(step, cadence.total)
             if cadence.evaluates(step):
                 passed = until.passed_by(evaluate(step, state.params))
+                state = plateau.adjusted(state, log)
                 window.restart_clock()
         if passed and step < cadence.total:
             _write(progress, f"step {step}: {until.metric} is above {until.value:g}")

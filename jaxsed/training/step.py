@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from jaxsed.training import accumulation, sharding
+from jaxsed.training.plateau import rate_scale
 from jaxsed.training.state import Params, TrainState
 
 Batch = dict[str, jax.Array]
@@ -88,7 +89,8 @@ def make_train_step(
             **measurements,
             "loss": loss,
             "grad_norm": optax.tree.norm(grads),
-            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32)
+            * rate_scale(state.opt_state),
         }
         new_state = TrainState(state.step + 1, params, opt_state)
         return new_state, measurements
