@@ -68,6 +68,8 @@ def training(stage: str) -> ConfigDict:
             "steps": 1,
             "every": {"log": 50, "evaluate": 1000, "save": 500},
             "until": {"metric": "", "value": 0.0},  # ends at an evaluation above that
+            # The rate falls by this factor where so many evaluations bring no gain.
+            "plateau": {"metric": "", "factor": 0.5, "patience": 2},
             "eval": {
                 "metrics": ("psds1", "psds1_macro", "pauroc"),
                 "median_seconds": 0.48,
