@@ -5,6 +5,7 @@ Follows PretrainedSED's `models/asit/vision_transformer.py`.
 
 from typing import Any
 
+from jaxsed.models.compression import NONE, Compression
 from jaxsed.models.patches import PatchEmbed
 from jaxsed.models.tokens import Grid
 from jaxsed.models.vit import VisionTransformer, VitConfig
@@ -28,21 +29,28 @@ FULL = VitConfig()
 TINY = VitConfig(width=96, depth=3, heads=3, mlp_width=192)
 
 
-def asit(dtype: Any = "float32", config: VitConfig = FULL) -> VisionTransformer:
+def asit(
+    dtype: Any = "float32",
+    config: VitConfig = FULL,
+    compression: Compression = NONE,
+) -> VisionTransformer:
     """ASiT base: 12 blocks of width 768, 85.5 M parameters.
 
     Clips shorter than 10 s take the first positions in time of 10 s, where the original
     would stretch its table anew.
     """
+    grid = compression.of_grid(GRID)
     return VisionTransformer(
-        embed=PatchEmbed(GRID, config, dtype, stored_grid=STORED_GRID),
-        grid=GRID,
+        embed=PatchEmbed(grid, config, dtype, stored_grid=STORED_GRID),
+        grid=grid,
         config=config,
         frontend="asit",
         dtype=dtype,
     )
 
 
-def tiny_asit(dtype: Any = "float32") -> VisionTransformer:
+def tiny_asit(
+    dtype: Any = "float32", compression: Compression = NONE
+) -> VisionTransformer:
     """The same model small enough to train on a CPU in minutes."""
-    return asit(dtype, TINY)
+    return asit(dtype, TINY, compression)

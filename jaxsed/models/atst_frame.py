@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsed.models.compression import NONE, Compression
 from jaxsed.models.dense import Dense
 from jaxsed.models.tokens import Grid
 from jaxsed.models.vit import VisionTransformer, VitConfig
@@ -27,10 +28,12 @@ class AtstEmbed(nn.Module):
     Attributes:
         config: Size of the encoder.
         dtype: Type to compute in.
+        grid: How the tokens lie.
     """
 
     config: VitConfig
     dtype: Any
+    grid: Grid = GRID
 
     @nn.compact
     def __call__(
@@ -49,27 +52,34 @@ class AtstEmbed(nn.Module):
             InputError: If the clip is longer than 10 s.
         """
         width, init = self.config.width, self.config.kernel_init
-        steps = GRID.cut(mel, n_mel_frames).astype(self.dtype)
+        steps = self.grid.cut(mel, n_mel_frames).astype(self.dtype)
         n_tokens = steps.shape[1]
-        # A patch is read mel bin by mel bin, four frames each, as the kernel is stored.
+        # A patch is read mel bin by mel bin, all its frames, as the kernel is stored.
         patches = steps.swapaxes(2, 3).reshape(mel.shape[0], n_tokens, -1)
         patch = Dense(width, kernel_init=init, dtype=self.dtype, name="patch")(patches)
-        positions = self.param("positions", init, (GRID.steps, width))
+        positions = self.param("positions", init, (self.grid.steps, width))
         tokens = patch + jnp.asarray(positions[:n_tokens], self.dtype)
         return tokens, {"patch": patch}
 
 
-def atst_frame(dtype: Any = "float32", config: VitConfig = FULL) -> VisionTransformer:
+def atst_frame(
+    dtype: Any = "float32",
+    config: VitConfig = FULL,
+    compression: Compression = NONE,
+) -> VisionTransformer:
     """ATST-Frame base: 12 blocks of width 768, 85.4 M parameters."""
+    grid = compression.of_grid(GRID)
     return VisionTransformer(
-        embed=AtstEmbed(config, dtype),
-        grid=GRID,
+        embed=AtstEmbed(config, dtype, grid),
+        grid=grid,
         config=config,
         frontend="atst_frame",
         dtype=dtype,
     )
 
 
-def tiny_atst_frame(dtype: Any = "float32") -> VisionTransformer:
+def tiny_atst_frame(
+    dtype: Any = "float32", compression: Compression = NONE
+) -> VisionTransformer:
     """The same model small enough to train on a CPU in minutes."""
-    return atst_frame(dtype, TINY)
+    return atst_frame(dtype, TINY, compression)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxsed.models.attention import padding_bias
 from jaxsed.models.blocks import drop, layer_norm
+from jaxsed.models.compression import NONE, Compression
 from jaxsed.models.deep_norm import LAYER_NORM_EPSILON, DeepNormBlock
 from jaxsed.models.dense import Dense
 from jaxsed.models.encoder import OnGrid
@@ -37,7 +38,7 @@ class BeatsConfig:
         heads: Attention heads of a block.
         mlp_width: Hidden features of a block's MLP.
         patch_width: Features of a patch before it is projected to `width`.
-        position_taps: Tokens that the convolution for positions sees.
+        position_taps: Tokens that the convolution for positions sees, uncompressed.
         position_groups: Its groups.
         n_buckets: Distances between tokens that the relative bias tells apart.
         max_distance: Distance, in tokens, of the last of them.
@@ -74,16 +75,23 @@ TINY = BeatsConfig(
 )
 
 
+def position_taps(config: BeatsConfig, grid: Grid) -> int:
+    """Tokens in the time that the convolution for positions sees, at least one step."""
+    return max(config.position_taps // grid.factor, grid.rows)
+
+
 class BeatsEmbed(nn.Module):
     """Patches, a projection, and positions from a convolution.
 
     Attributes:
         config: Size of the encoder.
         dtype: Type to compute in.
+        grid: How the tokens lie.
     """
 
     config: BeatsConfig
     dtype: Any
+    grid: Grid = GRID
 
     @nn.compact
     def __call__(
@@ -92,28 +100,28 @@ class BeatsEmbed(nn.Module):
         """Embeds mel spectrograms.
 
         Args:
-            mel: `[b, steps, 16, 128]`, cut by the grid.
+            mel: `[b, steps, frames, 128]`, cut by the grid.
             valid: bool `[b, s]`, which tokens are the clip's; None for all.
 
         Returns:
             Tokens `[b, s, d]`, and by name: `patch [b, s, patch width]`, `projected`,
             `position` and `embedded`, all three `[b, s, d]`.
         """
-        config, dtype = self.config, self.dtype
+        config, dtype, grid = self.config, self.dtype, self.grid
 
         def norm(name):
             return layer_norm(name, dtype, LAYER_NORM_EPSILON)
 
-        rows = mel.astype(dtype).reshape(*mel.shape[:3], GRID.rows, PATCH_BINS)
+        rows = mel.astype(dtype).reshape(*mel.shape[:3], grid.rows, PATCH_BINS)
         patches = nn.DenseGeneral(
             config.patch_width,
             axis=(-3, -1),
             use_bias=False,
-            kernel_init=fan_in_uniform(GRID.frames_per_step * PATCH_BINS),
+            kernel_init=fan_in_uniform(grid.frames_per_step * PATCH_BINS),
             dtype=dtype,
             name="patch",
         )(rows)
-        patch = GRID.arrange(patches)
+        patch = grid.arrange(patches)
         init = fan_in_uniform(config.patch_width)
         projected = Dense(
             config.width, kernel_init=init, bias_init=init, dtype=dtype, name="proj"
@@ -121,8 +129,9 @@ class BeatsEmbed(nn.Module):
         tokens = drop(self, projected, config.input_dropout)
         if valid is not None:  # the convolution sees zeros after the end of a clip
             tokens = jnp.where(valid[..., None], tokens, 0)
+        taps = position_taps(config, grid)
         position = PositionConvolution(
-            config.position_taps, config.position_groups, dtype, name="position"
+            taps, config.position_groups, dtype, name="position"
         )(tokens)
         embedded = norm("norm")(tokens + position)
         out = {
@@ -142,13 +151,14 @@ class Beats(OnGrid, nn.Module):
     Attributes:
         config: Size and options.
         dtype: Type to compute in; parameters are float32.
+        grid: How its tokens lie in time and frequency.
     """
 
     config: BeatsConfig = FULL
     dtype: Any = "float32"
+    grid: Grid = GRID
 
     frontend = "beats"
-    grid = GRID
 
     @property
     def width(self) -> int:
@@ -184,13 +194,13 @@ class Beats(OnGrid, nn.Module):
         Raises:
             InputError: If the clip is longer than `clip_seconds`.
         """
-        config = self.config
-        steps = GRID.cut(mel, n_mel_frames)
+        config, grid = self.config, self.grid
+        steps = grid.cut(mel, n_mel_frames)
         valid = padding = None
         if n_mel_frames is not None:
-            valid = GRID.valid_tokens(n_mel_frames, steps.shape[1])
+            valid = grid.valid_tokens(n_mel_frames, steps.shape[1])
             padding = padding_bias(valid)
-        tokens, out = BeatsEmbed(config, self.dtype, name="embed")(steps, valid)
+        tokens, out = BeatsEmbed(config, self.dtype, grid, name="embed")(steps, valid)
         relative_bias = RelativeBias(
             config.heads, config.n_buckets, config.max_distance, name="relative_bias"
         )(tokens.shape[1])
@@ -217,11 +227,15 @@ class Beats(OnGrid, nn.Module):
         return jnp.where(keep, mapped, tokens)
 
 
-def beats(dtype: Any = "float32") -> Beats:
+def beats(
+    dtype: Any = "float32",
+    config: BeatsConfig = FULL,
+    compression: Compression = NONE,
+) -> Beats:
     """BEATs base: 12 blocks of width 768, 90.3 M parameters."""
-    return Beats(FULL, dtype)
+    return Beats(config, dtype, compression.of_grid(GRID))
 
 
-def tiny_beats(dtype: Any = "float32") -> Beats:
+def tiny_beats(dtype: Any = "float32", compression: Compression = NONE) -> Beats:
     """The same model small enough to train on a CPU in minutes."""
-    return Beats(TINY, dtype)
+    return beats(dtype, TINY, compression)

@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from jaxsed.models.compression import NONE, Compression, refuse_patches
 from jaxsed.models.encoder import OnGrid
 from jaxsed.models.mobile_blocks import ConvNorm, InvertedResidual, rounded_channels
 from jaxsed.models.tokens import Grid
@@ -154,21 +155,45 @@ class FrameMobileNet(OnGrid, nn.Module):
         return rounded_channels(channels * self.width_multiplier)
 
 
-def frame_mn06(dtype: Any = "float32") -> FrameMobileNet:
+def frame_mn(
+    dtype: Any,
+    compression: Compression,
+    rows: tuple[Bottleneck, ...] = LARGE,
+    width_multiplier: float = 1.0,
+) -> FrameMobileNet:
+    """A frame-level MobileNet of any size.
+
+    Raises:
+        InputError: The compression is one of patches.
+    """
+    refuse_patches(compression, "frame_mn", "has none: its layers are all convolutions")
+    grid = compression.of_grid(GRID)
+    return FrameMobileNet(rows, width_multiplier, grid, dtype=dtype)
+
+
+def frame_mn06(
+    dtype: Any = "float32", compression: Compression = NONE
+) -> FrameMobileNet:
     """Channels times 0.6: 1.1 M parameters."""
-    return FrameMobileNet(width_multiplier=0.6, dtype=dtype)
+    return frame_mn(dtype, compression, width_multiplier=0.6)
 
 
-def frame_mn10(dtype: Any = "float32") -> FrameMobileNet:
+def frame_mn10(
+    dtype: Any = "float32", compression: Compression = NONE
+) -> FrameMobileNet:
     """MobileNetV3-Large: 3.0 M parameters."""
-    return FrameMobileNet(dtype=dtype)
+    return frame_mn(dtype, compression)
 
 
-def tiny_frame_mn06(dtype: Any = "float32") -> FrameMobileNet:
+def tiny_frame_mn06(
+    dtype: Any = "float32", compression: Compression = NONE
+) -> FrameMobileNet:
     """Few blocks of few channels, those times 0.6."""
-    return FrameMobileNet(TINY, width_multiplier=0.6, dtype=dtype)
+    return frame_mn(dtype, compression, TINY, width_multiplier=0.6)
 
 
-def tiny_frame_mn10(dtype: Any = "float32") -> FrameMobileNet:
+def tiny_frame_mn10(
+    dtype: Any = "float32", compression: Compression = NONE
+) -> FrameMobileNet:
     """Few blocks of few channels: small enough to train on a CPU in minutes."""
-    return FrameMobileNet(TINY, dtype=dtype)
+    return frame_mn(dtype, compression, TINY)

@@ -6,6 +6,7 @@ m2d_clap_vit_base-80x1001p16x16.
 
 from typing import Any
 
+from jaxsed.models.compression import NONE, Compression
 from jaxsed.models.patches import PatchEmbed
 from jaxsed.models.tokens import Grid
 from jaxsed.models.vit import VisionTransformer, VitConfig
@@ -31,17 +32,24 @@ FULL = VitConfig()
 TINY = VitConfig(width=96, depth=3, heads=3, mlp_width=192)
 
 
-def m2d(dtype: Any = "float32", config: VitConfig = FULL) -> VisionTransformer:
+def m2d(
+    dtype: Any = "float32",
+    config: VitConfig = FULL,
+    compression: Compression = NONE,
+) -> VisionTransformer:
     """M2D base: 12 blocks of width 768, 85.5 M parameters, frames of width 3840."""
+    grid = compression.of_grid(GRID)
     return VisionTransformer(
-        embed=PatchEmbed(GRID, config, dtype, prefix_std=CLS_STD),
-        grid=GRID,
+        embed=PatchEmbed(grid, config, dtype, prefix_std=CLS_STD),
+        grid=grid,
         config=config,
         frontend="m2d",
         dtype=dtype,
     )
 
 
-def tiny_m2d(dtype: Any = "float32") -> VisionTransformer:
+def tiny_m2d(
+    dtype: Any = "float32", compression: Compression = NONE
+) -> VisionTransformer:
     """The same model small enough to train on a CPU in minutes."""
-    return m2d(dtype, TINY)
+    return m2d(dtype, TINY, compression)
