@@ -5,7 +5,8 @@ operations for every multiplication of the model's matrix products and convoluti
 forward and twice backward (towards the inputs and towards the weights). What a program
 computes beside that does not count: front-end, augmentation, softmax and norms, the
 optimiser, and whatever is computed a second time. So a program that is made faster by
-computing more cannot look better for it.
+computing more cannot look better for it: where platforms have forms of their own, the
+plain one counts, and of attention the scores, not what a kernel computes around them.
 """
 
 import math
@@ -41,8 +42,9 @@ def training_flops(model: SoundEventModel, clip_seconds: float) -> int:
 def product_flops(function: Callable, *arguments: Any) -> int:
     """Returns the operations of a function's matrix products and convolutions.
 
-    Of the branches of a conditional the largest counts; loops whose length is not
-    known count once.
+    Of the branches of a conditional the largest counts; of forms for several platforms
+    (`jax.lax.platform_dependent`) the default; loops whose length is not known count
+    once.
 
     Args:
         function: traceable.
@@ -69,7 +71,8 @@ def _equation_flops(equation: Any) -> int:
         return 2 * equation.outvars[0].aval.size * kernel.size // features
     inner = [_flops(jaxpr) for value in params.values() for jaxpr in _jaxprs(value)]
     if name == "cond":
-        return max(inner)
+        platforms = params.get("branches_platforms") or ()
+        return inner[platforms.index(None)] if None in platforms else max(inner)
     return _rounds(name, params) * sum(inner)
 
 

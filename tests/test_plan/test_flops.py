@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import pallas as pl
 from jax.sharding import PartitionSpec
 
 from jaxsed.models import sed
@@ -58,6 +59,33 @@ def test_a_convolution_multiplies_each_output_with_one_kernel(groups):
     outputs = 2 * 8 * 8 * 16
     expected = 2 * outputs * 3 * 2 * (8 // groups)
     assert flops.product_flops(convolve, x, kernel) == expected
+
+
+def test_of_forms_for_several_platforms_the_default_counts():
+    def product(x, w):
+        return jax.lax.platform_dependent(
+            x, w, tpu=lambda x, w: x @ w @ w, cpu=lambda x, w: x, default=jnp.matmul
+        )
+
+    found = flops.product_flops(product, shape(2, 5), shape(5, 5))
+    assert found == 2 * 2 * 5 * 5
+
+
+def test_a_kernel_counts_what_all_its_blocks_multiply():
+    def multiply(x, w, out):
+        out[...] = x[...] @ w[...]
+
+    rows = pl.BlockSpec((8, 16), lambda block: (block, 0))
+    product = pl.pallas_call(
+        multiply,
+        grid=(4,),
+        in_specs=[rows, pl.BlockSpec((16, 16), lambda block: (0, 0))],
+        out_specs=rows,
+        out_shape=shape(32, 16),
+        interpret=True,
+    )
+    found = flops.product_flops(product, shape(32, 16), shape(16, 16))
+    assert found == 2 * 32 * 16 * 16
 
 
 def test_parts_on_devices_count_together():
