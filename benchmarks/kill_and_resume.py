@@ -85,11 +85,27 @@ def kill_in(
     return f"{stage.name}: {how}, killed after {wait:.1f} s{late}"
 
 
+def links(whole: Path) -> list[str]:
+    """Returns the names of a chain's links in order."""
+    return json.loads((whole / "config.json").read_text(encoding="utf-8"))["order"]
+
+
 def undo(whole: Path, killed: Path, name: str) -> None:
     """Removes what a stage and those after it made, so that it can be killed again."""
-    order = json.loads((whole / "config.json").read_text(encoding="utf-8"))["order"]
+    order = links(whole)
     for later in order[order.index(name) :]:
         shutil.rmtree(killed / later, ignore_errors=True)
+
+
+def copy_before(whole: Path, killed: Path, name: str) -> None:
+    """Gives the run to be killed what the other one made before a stage."""
+    order = links(whole)
+    for earlier in order[: order.index(name)]:
+        shutil.copytree(whole / earlier, killed / earlier)
+        config = killed / earlier / "config.json"
+        if config.exists():  # it names the chain's folder
+            own = config.read_text(encoding="utf-8").replace(str(whole), str(killed))
+            config.write_text(own, encoding="utf-8")
 
 
 def torture(
@@ -106,13 +122,14 @@ def torture(
         kills: in each stage.
         seed: of the moments.
         config: a chain.
-        stages: links to kill in.
+        stages: links to kill in, in order; those before them are not run again.
 
     Returns:
         Fingerprints of both runs, and what was done, in words.
     """
     whole, killed = workdir / "whole", workdir / "killed"
     subprocess.run(command(whole, config), check=True, stdout=subprocess.DEVNULL)
+    copy_before(whole, killed, stages[0])
     rng, notes = random.Random(seed), []
     for name in stages:
         seconds = seconds_of(whole / name)
