@@ -8,6 +8,7 @@ from jaxsed.frontends.ast import AST_PRESETS
 from jaxsed.frontends.atst_frame import AtstFrame
 from jaxsed.frontends.fbank import Asit, Beats
 from jaxsed.frontends.frame_passt import FPasst, FrameMn
+from jaxsed.frontends.htsat import HtsAt
 from jaxsed.frontends.m2d import M2d
 from jaxsed.frontends.preset import Preset
 
@@ -20,6 +21,7 @@ PRESETS: dict[str, Preset] = {
         M2d(),
         Asit(),
         FrameMn(),
+        HtsAt(),
         *AST_PRESETS,
     )
 }

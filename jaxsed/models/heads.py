@@ -12,6 +12,7 @@ import numpy as np
 from jaxsed.models.blocks import layer_norm
 from jaxsed.models.initializers import fan_in_uniform
 from jaxsed.models.pooling import attention_pool
+from jaxsed.models.token_semantic import TokenSemanticHead
 from jaxsed.models.tokens import before
 
 TOKENS_EPSILON = 1e-5  # PyTorch's default, in `mlp_head` of AST's `ast_models.py`
@@ -155,11 +156,14 @@ class Head:
         needs: Name in the encoder's `out` that it works on; None for frames alone.
         interchangeable: Both layers are of the same kind and do the same, one to frames
             and the other to their mean: either may start as a copy of the other.
+        hears_sequence: It works on what the sequence model makes of the frames; else that
+            would be trained for nothing.
     """
 
     logits: Callable[[Heard, int], tuple[jax.Array, jax.Array]]
     needs: str | None = None
     interchangeable: bool = False
+    hears_sequence: bool = True
 
 
 def _strong(heard: Heard, n_classes: int) -> jax.Array:
@@ -186,16 +190,26 @@ def _of_summary(name: str) -> Head:
     return Head(logits, needs=name)
 
 
+def _token_semantic(heard: Heard, n_classes: int) -> tuple[jax.Array, jax.Array]:
+    head = TokenSemanticHead(n_classes, name="weak_head")
+    logits = head(heard.encoded["steps"])
+    n_steps = heard.encoded.get("n_steps")
+    return heard.on_label_frames(logits), time_mean(logits, n_steps)
+
+
 # By name, as configs and `model.json` spell them:
 #   linear     a dense layer on the mean of the frames
 #   attention  `models/pooling.py`: frames count for each class as the weak head says
 #   tokens     LayerNorm and a dense layer on the encoder's own summary of the clip: of
 #              AST the mean of CLS and DIST, of SSAST that of all patches (`ft_avgtok`)
 #   cls        the same on the mean of CLS and DIST for SSAST too (`ft_cls`)
-# Label frames always get a dense layer each.
+#   token_semantic  `models/token_semantic.py`: a convolution over HTS-AT's time steps, whose
+#              mean is a clip's, laid out over label frames; the only one of its layers
+# With all others, label frames get a dense layer.
 HEADS: dict[str, Head] = {
     "linear": Head(_linear, interchangeable=True),
     "attention": Head(_attention),
     "tokens": _of_summary("summary"),
     "cls": _of_summary("cls_summary"),
+    "token_semantic": Head(_token_semantic, needs="steps", hears_sequence=False),
 }

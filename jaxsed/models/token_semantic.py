@@ -27,7 +27,7 @@ class TokenSemanticHead(nn.Module):
         """Maps time steps `[b, s, d]` to logits `[b, s, c]`; zeros beyond either end."""
         n_steps, features = steps.shape[1:]
         init = fan_in_uniform(TAPS * features)
-        kernel = self.param("kernel", init, (TAPS, features, self.n_classes))
+        taps = self.param("taps", init, (TAPS, features, self.n_classes))
         bias = self.param("bias", init, (self.n_classes,))
         dtype = jnp.promote_types(steps.dtype, jnp.float32)
         edge = (TAPS // 2, TAPS // 2)
@@ -36,7 +36,7 @@ class TokenSemanticHead(nn.Module):
         seen = [padded[:, tap : tap + n_steps] for tap in range(TAPS)]
         logits = jnp.matmul(
             jnp.concatenate(seen, axis=-1),
-            kernel.reshape(-1, self.n_classes).astype(steps.dtype),
+            taps.reshape(-1, self.n_classes).astype(steps.dtype),
             preferred_element_type=dtype,
         )
         return logits + bias.astype(dtype)
