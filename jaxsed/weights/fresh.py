@@ -1,4 +1,4 @@
-"""Parameters that a checkpoint does not hold, drawn as the model itself would draw them."""
+"""Parameters that a checkpoint does not hold, made as the model itself would make them."""
 
 import math
 import zlib
@@ -7,24 +7,30 @@ from collections.abc import Mapping
 import numpy as np
 
 HEADS = ("strong_head", "weak_head")
+# What a layer multiplies by: the token-semantic head has taps over time.
+KERNELS = ("kernel", "taps")
 HOW = "drawn"  # what a report says first of a parameter that was drawn
 
 
 def drawn(path: str, shapes: dict[str, tuple[int, ...]], seed: int) -> np.ndarray:
-    """Draws a kernel or bias of a dense layer or convolution.
+    """Draws a kernel or bias of a dense layer or convolution, or a norm in front of one.
 
-    Uniform in +-1/sqrt(fan_in), as `models.initializers.fan_in_uniform`, but with NumPy:
-    the same on every machine, and nothing has to be compiled.
+    A norm begins with scale 1 and bias 0. The others are uniform in +-1/sqrt(fan_in), as
+    `models.initializers.fan_in_uniform`, but with NumPy: the same on every machine, and
+    nothing has to be compiled.
 
     Args:
-        path: Of the parameter, ending in `kernel` or `bias`.
+        path: Of the parameter, ending in `bias`, one of `KERNELS` or, of norms, `scale`.
         shapes: Of all parameters by path.
         seed: Together with `path` it decides the numbers.
 
     Returns:
         float32 array of the shape at `path`.
     """
-    kernel = path.rpartition("/")[0] + "/kernel"
+    folder, _, name = path.rpartition("/")
+    if folder.endswith("/norm"):
+        return np.full(shapes[path], name == "scale", np.float32)
+    (kernel,) = _kernels(folder, shapes)
     bound = math.prod(shapes[kernel][:-1]) ** -0.5
     rng = np.random.default_rng([seed, zlib.crc32(path.encode())])
     return rng.uniform(-bound, bound, shapes[path]).astype(np.float32)
@@ -33,8 +39,14 @@ def drawn(path: str, shapes: dict[str, tuple[int, ...]], seed: int) -> np.ndarra
 def can_draw(path: str, shapes: dict[str, tuple[int, ...]]) -> bool:
     """Says whether a parameter starts that way: heads and convolutional stems do."""
     folder, _, name = path.rpartition("/")
+    if folder in [f"{head}/norm" for head in HEADS]:
+        return name in ("scale", "bias")
     is_such = folder in HEADS or "/stem_" in folder
-    return is_such and name in ("kernel", "bias") and f"{folder}/kernel" in shapes
+    return is_such and name in ("bias", *KERNELS) and any(_kernels(folder, shapes))
+
+
+def _kernels(folder: str, shapes) -> list[str]:
+    return [f"{folder}/{name}" for name in KERNELS if f"{folder}/{name}" in shapes]
 
 
 def heads_are_drawn(fresh: Mapping[str, str]) -> bool:

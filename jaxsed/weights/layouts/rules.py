@@ -127,12 +127,22 @@ class Family:
         block: Rules of block `{i}`.
         depth: Number of blocks.
         dropped: Known keys that are not used.
+        licence: Of the weights.
+        head: What of `models.heads.HEADS` gives clips their logits.
+        weak_head: Rules of its layer, where that is not `heads.WEAK_HEAD`; the first is
+            for what a plain dense layer does not have.
+        derived: From arrays by key of the released layout what those have to hold that are
+            no weights, by key: another front-end or geometry shows in them.
     """
 
     embedding: tuple[Rule, ...]
     block: tuple[Rule, ...]
     depth: int = 12
     dropped: tuple[Dropped, ...] = ()
+    licence: str = "MIT (PretrainedSED); the encoder's own licence may add to it"
+    head: str = "linear"
+    weak_head: tuple[Rule, ...] = ()
+    derived: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
