@@ -70,7 +70,8 @@ def convert_back(
     source = description["provenance"]
     source = source if isinstance(source, Mapping) and "origin" in source else {}
     try:
-        absent = [head for head in HEADS if f"{head}/kernel" in source.get("fresh", {})]
+        fresh = {path.partition("/")[0] for path in source.get("fresh", {})}
+        absent = [head for head in HEADS if head in fresh]
         kept = {name: tree for name, tree in params.items() if name not in absent}
         released = _with_rest(description["encoder"], kept, unused)
         filled = {}

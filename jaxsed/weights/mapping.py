@@ -172,6 +172,32 @@ def reason_to_drop(encoder_name: str, key: str) -> str | None:
     return None
 
 
+def check_derived(encoder_name: str, state_dict: Mapping[str, np.ndarray]) -> None:
+    """Compares what a checkpoint holds beside its weights with what we compute.
+
+    Args:
+        encoder_name: A key of `FAMILIES`.
+        state_dict: The checkpoint's arrays by key of the released layout.
+
+    Raises:
+        InputError: Naming one that differs by more than rounding.
+    """
+    derive = FAMILIES[encoder_name].derived
+    for key, expected in ({} if derive is None else derive(state_dict)).items():
+        found = state_dict.get(key)
+        if found is None:
+            continue
+        close = found.shape == expected.shape and np.allclose(
+            found, expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+        )
+        if not close:
+            raise InputError(
+                f"{key} is not what {encoder_name} has: the checkpoint is of a model with "
+                "another front-end (sample rate, filters) or image, for which its weights "
+                "were trained"
+            )
+
+
 def check_shapes(
     rules: Sequence[Rule],
     state_dict: Mapping[str, np.ndarray],
