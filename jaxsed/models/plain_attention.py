@@ -18,6 +18,7 @@ from jaxsed.models.dense import materialized, row_major, transposed
 # Scores of more than this go through a CPU's memory rather than its caches (32 MiB;
 # benchmarks/encoders.py).
 CACHED_SCORES = 2**23
+SCORES = "scores"  # the scope of their product, by which `operations` counts them
 
 
 class Operands(NamedTuple):
@@ -156,7 +157,8 @@ def _products(query, key, value, bias, kept):
 
 
 def _products_forward(query, key, value, bias, kept):
-    scores = _product(query, transposed(key))
+    with jax.named_scope(SCORES):
+        scores = _product(query, transposed(key))
     if bias is not None:
         scores = scores + bias.astype(scores.dtype)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)

@@ -1,0 +1,77 @@
+"""What trainings cost, in the unit of From Coarse to Fine: operations of forward passes.
+
+    full, coarse = (clip_operations(sed.build("ast_s16", 309, head="tokens",
+                                              compression=c)) for c in ("none", "fshift-4"))
+    saved_percent([(5, coarse), (3, full)], (10, full))         # 58.31: Table 2, VGGSound
+
+A training's cost is that of the clips it has seen, each forward once. The backward pass
+is left out, as in the paper: it takes about twice as much of the same, whatever the
+resolution in time, and does not change what is saved.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from jaxsed.models.operations import Operations, operations
+from jaxsed.stages.program import Draw
+
+# Epochs (or steps of the same number of clips), and the operations of a clip in them.
+Phase = tuple[float, Operations]
+
+
+def clip_operations(
+    model: nn.Module,
+    targets: str | None = "clip",
+    clip_seconds: float | None = None,
+    inputs: Sequence[str] = ("mel",),
+    draw: Draw | None = None,
+) -> Operations:
+    """Returns the operations of one clip's forward pass in training.
+
+    Args:
+        model: from `models.sed.build`.
+        targets: what the loss looks at: `clip` (logits of clips), `frames` (logits of
+            label frames), or None for whatever the model gives.
+        clip_seconds: length of the clip; None for what the encoder was made for.
+        inputs: what the model is called with, see `stages.train.Task`.
+        draw: what a step draws for that, see there.
+    """
+    seconds = model.encoder.clip_seconds if clip_seconds is None else clip_seconds
+    frontend = model.frontend
+    n_frames = frontend.n_mel_frames(round(seconds * frontend.sample_rate))
+    mel = jax.ShapeDtypeStruct((1, n_frames, frontend.n_mels), "float32")
+
+    def forward(key: jax.Array, mel: jax.Array) -> jax.Array:
+        batch: dict[str, Any] = {"mel": mel}
+        if draw is not None:
+            batch = draw(model, batch, key)
+        # Parameters are drawn on the way, which takes no product.
+        arguments = (batch[name] for name in inputs)
+        (given, out), _ = model.init_with_output(key, *arguments)
+        return out["clip_logits"] if targets == "clip" else given
+
+    return operations(forward, jax.eval_shape(lambda: jax.random.key(0)), mel)
+
+
+def saved_percent(phases: Sequence[Phase], baseline: Phase) -> float:
+    """Returns what phases save of a baseline's cost, as the paper's tables print it.
+
+    A clip's cost goes in rounded to two decimals of a G operation, as the authors' must
+    have: only then do all savings they print come out, to the last digit.
+
+    Args:
+        phases: of the training.
+        baseline: what it is compared with, often up to its best epoch only.
+
+    Returns:
+        Percent, not rounded; negative if it costs more.
+    """
+
+    def cost(phase: Phase) -> float:
+        length, per_clip = phase
+        return length * round(per_clip.gflops, 2)
+
+    return 100 * (1 - sum(map(cost, phases)) / cost(baseline))
