@@ -54,12 +54,18 @@ def training(stage: str) -> ConfigDict:
                 "train": "",  # folders written by `jaxsed prepare`
                 "eval": "",
                 "clip_seconds": 0.0,  # of training examples; 0: what the encoder takes
-                "sampling": "uniform",  # uniform | balanced | balanced_epoch
+                "sampling": "uniform",  # | balanced | balanced_epoch | class_queue
+                "importance": "",  # of balanced clips: paper | released | clip_counts
+                "importance_offset_clips": 0.01,
                 "wavmix_probability": 0.0,
+                "wavmix_alpha": 2.0,  # Beta(a, a)
+                "wavmix_major": True,  # the larger part is the clip's own
                 "workers": 0,  # loader processes; 0 loads in threads
                 "cache_decoded_bytes": 0,  # decoded clips kept in memory
             },
             "augment": dict(augment.DEFAULTS),  # everything off
+            "clip_loss": "",  # weak: bce | ce; as the data's labels ask for
+            "patchout": 0.0,  # part of the time steps that the encoder does not see
             "teacher": {"logits": "", "weight": 0.9},
             "optim": dict(optim.DEFAULTS),
             "batch_size": BATCH_SIZE,
@@ -68,12 +74,15 @@ def training(stage: str) -> ConfigDict:
             "steps": 1,
             "every": {"log": 50, "evaluate": 1000, "save": 500},
             "until": {"metric": "", "value": 0.0},  # ends at an evaluation above that
+            # The model is the mean of so many of the last, or best, evaluated ones.
+            "average": {"last": 0, "best": 0, "metric": "eval/map"},
             # The rate falls by this factor where so many evaluations bring no gain.
             "plateau": {"metric": "", "factor": 0.5, "patience": 2},
             "eval": {
                 "metrics": ("psds1", "psds1_macro", "pauroc"),
                 "median_seconds": 0.48,
                 "batch_size": 64,
+                "clip_seconds": 0.0,  # heard of a clip, for metrics of clips; 0: 10
             },
             "mesh": {"data": -1, "fsdp": 1},
             "tensorboard": False,

@@ -19,11 +19,13 @@ from jaxsed.models import sed
 from jaxsed.stages.scoring import INT16_SCALE
 from jaxsed.training import sharding, step
 from jaxsed.training import state as train_state
+from jaxsed.training.patchout import patchout
 from jaxsed.training.plateau import Plateau
 from jaxsed.training.remat import Fixed, layers
 
 Params = Any
 DRAW_NUMBER = 3  # folded into a step's key; the first three are augmentation's
+PATCHOUT_NUMBER = 1  # folded into a loss's key, which is dropout's
 # (what the model gives, its other outputs, batch) -> (loss, measurements); of a
 # `SoundEventModel` it gives logits [b, t, c].
 Objective = Callable[[jax.Array, dict, dict], tuple[jax.Array, dict]]
@@ -85,7 +87,9 @@ def build_program(
     shardings = sharding.state_sharding(mesh, abstract_state)
     frozen = optim.frozen(config["optim"], abstract, layer_names)
     train_step = step.make_train_step(
-        make_loss(model, objective, frozen, config["remat"], inputs),
+        make_loss(
+            model, objective, frozen, config["remat"], inputs, config["patchout"]
+        ),
         optimizer,
         schedule,
         mesh,
@@ -151,6 +155,7 @@ def make_loss(
     frozen: Params,
     remat: str = "none",
     inputs: Sequence[str] = ("mel",),
+    patchout_part: float = 0.0,
 ) -> step.LossFn:
     """Returns prepared batch to loss: model, objective.
 
@@ -161,11 +166,18 @@ def make_loss(
             running statistics are frozen do as in evaluation.
         remat: what the backward pass computes again, see `training.remat`.
         inputs: see `build_program`.
+        patchout_part: of the time steps, not seen by the encoder, see
+            `training.patchout`.
     """
     frozen = jax.tree.map(Fixed, frozen)
 
     def loss_fn(params: Params, batch: dict, key: jax.Array):
-        with layers(remat, model.encoder.layer_names):
+        n_mel_frames = batch["mel"].shape[1]
+        patchout_key = jax.random.fold_in(key, PATCHOUT_NUMBER)
+        with (
+            patchout(patchout_part, model.encoder, n_mel_frames, patchout_key),
+            layers(remat, model.encoder.layer_names),
+        ):
             (given, out), recorded = model.apply(
                 {"params": params, "frozen": frozen},
                 *(batch[name] for name in inputs),

@@ -1,4 +1,4 @@
-"""Scores a prepared data set with a model on the mesh and turns scores into metrics."""
+"""Scores a prepared data set with a model on the mesh."""
 
 import contextlib
 import dataclasses
@@ -14,20 +14,15 @@ from jax.sharding import Mesh
 from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
-from jaxsed.evaluation import evaluator
-from jaxsed.evaluation.result import MissingClips, write_summary, write_table
 from jaxsed.evaluation.scores import ScoreStore
-from jaxsed.labels.events import (
-    CLIP_FRAMES,
-    FRAME_SECONDS,
-    clip_targets,
-    offset_frames,
-)
+from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS, offset_frames
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models.sed import SoundEventModel
+from jaxsed.stages.metrics import clip_metrics, frame_metrics, new_store, of_frames
 from jaxsed.training import sharding
 
 INT16_SCALE = 1 / 32768  # audio on the wire is 16 bit
+EVAL_SECONDS = CLIP_FRAMES * FRAME_SECONDS  # that are heard of a clip, 10 s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +31,8 @@ class Predicted:
 
     Attributes:
         rows: int [b], rows in the data set.
-        logits: float16 [b, 250, c], frame-level, as they are stored.
+        logits: float16 [b, t, c] as they are stored: of 250 frames, or of one that is
+            the clip where frames are not asked for.
         clip_logits: float32 [b, c].
     """
 
@@ -46,17 +42,25 @@ class Predicted:
 
 
 def make_predict(
-    model: SoundEventModel, mesh: Mesh, param_shardings: Any
+    model: SoundEventModel, mesh: Mesh, param_shardings: Any, frames: bool = True
 ) -> Callable[[Any, dict], dict]:
     """Returns the compiled `(params, batch on the wire) -> outputs`, held everywhere.
 
     Outputs are replicated, so every process sees the whole batch whichever part of
     it the process fed.
+
+    Args:
+        model: the model.
+        mesh: devices.
+        param_shardings: how the parameters given later are laid out.
+        frames: whether anybody asks for frame-level logits.
     """
 
     def predict(params: Any, batch: dict) -> dict:
         audio = batch["audio"].astype(jnp.float32) * INT16_SCALE
         logits, out = model.apply({"params": params}, model.frontend(audio))
+        if not frames:
+            logits = out["clip_logits"][:, None]
         return {
             # As they are stored: half the bytes from device to device and to the host.
             "logits": logits.astype(jnp.float16),
@@ -79,16 +83,44 @@ def predict_all(
     mesh: Mesh,
     sample_rate: int,
     batch_size: int,
-    clip_seconds: float = CLIP_FRAMES * FRAME_SECONDS,
+    clip_seconds: float = EVAL_SECONDS,
     workers: int = 0,
 ) -> Iterator[Predicted]:
-    """Yields predictions for every clip, in order.
+    """Yields predictions for every clip, in order; arguments as of `run_all`.
+
+    Args:
+        predict: from `make_predict`.
+        params: on the devices.
+        data: the clips.
+        mesh: devices.
+        sample_rate: that the model hears, Hz.
+        batch_size: clips a forward pass.
+        clip_seconds: length of what the model is given.
+        workers: loader processes.
+    """
+    for out in run_all(
+        predict, params, data, mesh, sample_rate, batch_size, clip_seconds, workers
+    ):
+        yield Predicted(out["index"], out["logits"], out["clip_logits"])
+
+
+def run_all(
+    predict: Callable,
+    params: Any,
+    data: PreparedData,
+    mesh: Mesh,
+    sample_rate: int,
+    batch_size: int,
+    clip_seconds: float = EVAL_SECONDS,
+    workers: int = 0,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields what a compiled function gives for every clip, in order.
 
     Of longer clips the first `clip_seconds` are heard, shorter ones are filled up. The
     next batch is being computed while the caller has the last one.
 
     Args:
-        predict: from `make_predict`.
+        predict: `(params, batch) -> {name: [b, ...]}`, `valid` among them.
         params: on the devices.
         data: the clips.
         mesh: devices.
@@ -119,10 +151,10 @@ def predict_all(
         yield _fetch(running)
 
 
-def _fetch(running: dict[str, jax.Array]) -> Predicted:
+def _fetch(running: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+    """Without the clips that fill up the last batch."""
     out = jax.device_get(running)
-    keep = out["valid"]
-    return Predicted(out["index"][keep], out["logits"][keep], out["clip_logits"][keep])
+    return {name: array[out["valid"]] for name, array in out.items()}
 
 
 def require_frame_labels(data: PreparedData, use: str) -> None:
@@ -146,8 +178,7 @@ def clip_length(asked_seconds: float, model: SoundEventModel) -> float:
     """Returns how many seconds of a clip a model is given.
 
     Args:
-        asked_seconds: `data.clip_seconds` of a config; 0 for what the encoder was made
-            for.
+        asked_seconds: `clip_seconds` of a config; 0 for what the encoder was made for.
         model: the model.
 
     Raises:
@@ -167,8 +198,9 @@ def clip_length(asked_seconds: float, model: SoundEventModel) -> float:
 class Scorer:
     """Evaluates parameters on one data set: `scorer(params) -> {metric: value}`.
 
-    Frame scores go to a `ScoreStore` in `directory`, the newest replacing the one
-    before, so that any metric can be computed later from what a run ends with.
+    Frame scores, or those of whole clips where no metric is of frames, go to a
+    `ScoreStore` in `directory`, the newest replacing the one before, so that any metric
+    can be computed later from what a run ends with.
 
     Args:
         model: the model.
@@ -177,10 +209,10 @@ class Scorer:
         mesh: devices.
         param_shardings: how the parameters given later are laid out.
         directory: folder of the score store.
-        metrics: of `psds1`, `psds1_macro`, `pauroc` (frame-level), `map`, `auc`,
-            `d_prime` (clip-level).
+        metrics: of `evaluator.FRAME_METRICS` and `evaluator.CLIP_METRICS`.
         median_seconds: width of the median filter; 0.48 in the paper (section III-A).
         batch_size: clips a forward pass.
+        clip_seconds: that are heard of a clip, where all metrics are of clips; 0 for 10.
         workers: loader processes; 0 loads in threads.
     """
 
@@ -196,13 +228,22 @@ class Scorer:
         metrics: Sequence[str] = ("psds1", "psds1_macro", "pauroc"),
         median_seconds: float = 0.48,
         batch_size: int = 32,
+        clip_seconds: float = 0.0,
         workers: int = 0,
     ):
-        for metric in metrics:
-            if metric not in evaluator.CLIP_METRICS:
-                require_frame_labels(data, metric)
+        for metric in of_frames(metrics):
+            require_frame_labels(data, metric)
+            if clip_seconds not in (0.0, EVAL_SECONDS):
+                raise InputError(
+                    f"eval.clip_seconds={clip_seconds}: {metric} is of frames, and those "
+                    f"of {EVAL_SECONDS:g} s are stored: set it to 0"
+                )
+        self._clip_seconds = clip_length(clip_seconds or EVAL_SECONDS, model)
+        self._frames = CLIP_FRAMES if of_frames(metrics) else 1
         self._sample_rate = model.frontend.sample_rate
-        self._predict = make_predict(model, mesh, param_shardings)
+        self._predict = make_predict(
+            model, mesh, param_shardings, frames=self._frames > 1
+        )
         self._data, self._vocabulary, self._mesh = data, vocabulary, mesh
         self._directory = directory
         self._batch_size, self._workers = batch_size, workers
@@ -219,69 +260,24 @@ class Scorer:
             self._mesh,
             self._sample_rate,
             self._batch_size,
+            self._clip_seconds,
             workers=self._workers,
         ):
             if jax.process_index() != 0:
                 continue
             if store is None:
-                store = new_store(self._directory, self._data, self._vocabulary)
+                store = self._new_store()
             store.write(predicted.rows, predicted.logits)
             clip_logits[predicted.rows] = predicted.clip_logits
         if store is None:
             return {}
-        metrics = frame_metrics(store, self._data, self._metrics, self._median_seconds)
-        return metrics | self._clip_metrics(clip_logits)
+        found = frame_metrics(store, self._data, self._metrics, self._median_seconds)
+        return found | clip_metrics(
+            clip_logits, self._vocabulary, self._data, self._metrics, store.path
+        )
 
-    def _clip_metrics(self, clip_logits: np.ndarray) -> dict[str, float]:
-        wanted = [name for name in self._metrics if name in evaluator.CLIP_METRICS]
-        if not wanted:
-            return {}
-        own, theirs = self._vocabulary.common_with(self._data.vocabulary)
-        # Classes that the data lack stay without a positive clip and are not counted.
-        labels = np.zeros(clip_logits.shape, bool)
-        for row in range(len(self._data)):
-            targets = clip_targets(self._data.events(row), len(self._data.vocabulary))
-            labels[row, own] = targets[theirs]
-        result = evaluator.evaluate_clips(clip_logits, labels, self._vocabulary, wanted)
-        return {name: result.summary[name] for name in wanted}
-
-
-def new_store(directory: Path, data: PreparedData, vocabulary: Vocabulary):
-    """Returns an empty score store for the clips of `data`."""
-    return ScoreStore.create(
-        directory,
-        ids=list(data.ids),
-        vocabulary=vocabulary,
-        durations=data.durations,
-        provenance={"data_manifest": data.manifest_hash},
-    )
-
-
-def frame_metrics(
-    store: ScoreStore, data: PreparedData, metrics: Sequence[str], median_seconds: float
-) -> dict[str, float]:
-    """Returns the frame-level ones among `metrics` of stored scores against `data`.
-
-    Leaves the table of all classes beside the scores, in `per_class.tsv`, and what was
-    left out in `summary.json`. Where the data are a partial copy, `missing_clips` is
-    one of the metrics: a score says how many clips it was computed without.
-    """
-    wanted = [name for name in metrics if name not in evaluator.CLIP_METRICS]
-    if not wanted:
-        return {}
-    truth = {clip: data.events(row) for row, clip in enumerate(data.ids)}
-    durations = dict(zip(data.ids, data.durations))
-    missing = MissingClips.from_manifest(data.manifest)
-    result = evaluator.evaluate(
-        store,
-        truth,
-        data.vocabulary,
-        durations,
-        metrics=wanted,
-        median_seconds=median_seconds,
-        missing=missing,
-    )
-    write_table(result, store.path / "per_class.tsv")
-    write_summary(result, store.path / "summary.json")
-    found = {name: result.summary[name] for name in wanted}
-    return found | ({"missing_clips": missing.n_absent} if missing.n_absent else {})
+    def _new_store(self) -> ScoreStore:
+        seconds = FRAME_SECONDS if self._frames > 1 else self._clip_seconds
+        return new_store(
+            self._directory, self._data, self._vocabulary, self._frames, seconds
+        )

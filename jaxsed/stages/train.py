@@ -27,6 +27,7 @@ from jaxsed.training import loop, preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, is_done
 from jaxsed.training.plateau import Plateau
+from jaxsed.training.snapshots import Snapshots
 from jaxsed.training.state import TrainState
 from jaxsed.training.until import PASSED, Until
 from jaxsed.weights import architecture, files
@@ -62,7 +63,8 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
 
     Ends after `config.steps`, or at the first evaluation that passes `config.until`:
     then the model saved is the one that passed, and the last line of `metrics.jsonl`
-    says so.
+    says so. With `config.average` it is the mean of several evaluated ones, which is
+    evaluated once more, as `average/METRIC`.
 
     Start order: this run's own newest checkpoint, else the model folder `config.init`,
     else random weights.
@@ -77,7 +79,8 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         logging.info("%s is finished already", workdir)
         return
     until = Until(**config["until"])
-    for watching in (until, Plateau(**config["plateau"])):
+    snapshots = Snapshots(workdir / "snapshots", **config["average"])
+    for watching in (until, Plateau(**config["plateau"]), snapshots):
         watching.check(f"eval/{metric}" for metric in config["eval"]["metrics"])
     mesh = sharding.make_mesh(**config["mesh"])
     data = PreparedData(config["data"]["train"])
@@ -86,12 +89,13 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     )
     with preemption.Notice() as notice:
         state, passed, log = fit(
-            config, workdir, task, data, program, mesh, notice, until
+            config, workdir, task, data, program, mesh, notice, until, snapshots
         )
     step = int(state.step)
     params = gathered(task.to_detector(state.params))
     processes.on_first(lambda: save(params, config, task, data, workdir, step))
     log.write(step, {"done": True} | ({PASSED: passed} if until.metric else {}))
+    processes.on_first(snapshots.remove)
 
 
 def fit(
@@ -103,11 +107,13 @@ def fit(
     mesh: Mesh,
     notice: preemption.Notice,
     until: Until,
+    snapshots: Snapshots,
 ) -> tuple[TrainState, bool, MetricsLog]:
     """Trains from wherever the run stands.
 
     Returns:
-        Its last state, whether an evaluation ended it, and its log.
+        Its last state, with the mean of the snapshots for parameters if there are any;
+        whether an evaluation ended it; and its log.
     """
     batches = training_data(config, data, program.model, task.targets)
     checkpoints = Checkpoints(workdir / "checkpoints")
@@ -148,8 +154,15 @@ def fit(
         loader_report=batches.speed.report,
         until=until,
         plateau=Plateau(**config["plateau"]),
+        snapshots=snapshots,
     )
     checkpoints.close()
+    if snapshots.active:
+        shapes, shardings = program.abstract_state.params, program.shardings.params
+        state = state.replace(params=snapshots.mean(shapes, shardings))
+        found = scorer(task.to_detector(state.params))
+        averaged = {f"average/{name}": float(value) for name, value in found.items()}
+        log.write(int(state.step), averaged)
     return state, passed, log
 
 
@@ -203,6 +216,7 @@ def save(
                 "seed": config["seed"],
                 "steps": step,
                 "batch_size": config["batch_size"],
+                "average": dict(config["average"]),
                 "train_manifest": data.manifest_hash,
                 "teacher_logits": config["teacher"]["logits"],
             },

@@ -1,4 +1,9 @@
-"""Step 2: training on clip labels (Effective Pre-Training, section II-C)."""
+"""Step 2: training on clip labels (Effective Pre-Training, section II-C).
+
+Also all of AST's and HTS-AT's training. Labels of several classes a clip are learned by
+binary cross-entropy, optionally also from teachers; labels of one class a clip by
+cross-entropy.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,17 +11,48 @@ from pathlib import Path
 from typing import Any
 
 from jaxsed import losses
+from jaxsed.data.records import PreparedData
+from jaxsed.errors import InputError, check_known
+from jaxsed.models.heads import HEADS
 from jaxsed.stages import train
+
+LOSSES = {"multi": "bce", "single": "ce"}  # by what the data's labels are
 
 
 def task(config: Mapping[str, Any]) -> train.Task:
-    """Returns the stage: clip-level binary cross-entropy of the weak head."""
+    """Returns the stage: it distils when `config.teacher.logits` is given.
 
-    def objective(logits, out, batch):
+    Raises:
+        InputError: the loss is unknown, does not fit the labels, or is none to distil
+            with.
+    """
+    loss = config["clip_loss"] or LOSSES[_labels(config["data"]["train"])]
+    check_known("clip_loss", loss, LOSSES.values())
+    if loss == "ce":
+        _check_single(config)
+
+    def many(logits, out, batch):
         return losses.clip_bce(out["clip_logits"], batch["clip_labels"])
 
-    stage = train.Task(name="weak", targets="clip", objective=objective)
-    if config["model"]["head"] == "linear":  # attention pools frames that are scored
+    def one(logits, out, batch):
+        return losses.clip_ce(out["clip_logits"], batch["clip_labels"])
+
+    def distilled(logits, out, batch):
+        return losses.distillation(
+            out["clip_logits"],
+            batch["clip_labels"],
+            batch["clip_teacher"],
+            weight=config["teacher"]["weight"],
+            teacher_valid=batch["teacher_valid"],
+        )
+
+    supervised = one if loss == "ce" else many
+    stage = train.Task(
+        name="weak",
+        targets="clip",
+        objective=distilled if config["teacher"]["logits"] else supervised,
+    )
+    if HEADS[config["model"]["head"]].interchangeable:
         stage = dataclasses.replace(stage, to_detector=to_detector)
     return stage
 
@@ -33,3 +69,24 @@ def to_detector(params: Any) -> Any:
     by frame are what that mean averages: the class activation over time.
     """
     return {**params, "strong_head": params["weak_head"]}
+
+
+def _labels(folder: str) -> str:
+    """Whether clips have one label; what is not prepared (yet, or any more) has several."""
+    if not folder or not Path(folder).is_dir():
+        return "multi"
+    return PreparedData(folder).labels
+
+
+def _check_single(config: Mapping[str, Any]) -> None:
+    folder = config["data"]["train"]
+    if Path(folder).is_dir() and _labels(folder) != "single":
+        raise InputError(
+            f"clip_loss=ce learns one class a clip, but clips of {folder} may have "
+            "several: use clip_loss=bce"
+        )
+    if config["teacher"]["logits"]:
+        raise InputError(
+            "clip_loss=ce has no teachers, whose stored logits are of classes on their "
+            "own: use clip_loss=bce, or leave out teacher.logits"
+        )

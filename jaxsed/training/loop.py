@@ -18,6 +18,7 @@ from jaxsed.training import preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog
 from jaxsed.training.plateau import STEADY, Plateau
+from jaxsed.training.snapshots import Snapshots
 from jaxsed.training.state import Params, TrainState
 from jaxsed.training.step_timer import StepTimer
 from jaxsed.training.until import NEVER, Until
@@ -75,6 +76,7 @@ def fit(
     loader_report: Callable[[float], str] | None = None,
     until: Until = NEVER,
     plateau: Plateau = STEADY,
+    snapshots: Snapshots | None = None,
 ) -> tuple[TrainState, bool]:
     """Trains from `state.step` to `cadence.total`, or until an evaluation is passed.
 
@@ -100,6 +102,7 @@ def fit(
             for the user, shown once.
         until: what ends the run earlier.
         plateau: what lowers the learning rate.
+        snapshots: what keeps parameters that were evaluated.
 
     Returns:
         The state after the last step taken, and whether an evaluation ended the run:
@@ -126,6 +129,8 @@ def fit(
             found = _logged(log, step, evaluators) or evaluate(step, state.params)
             passed = until.passed_by(found)
             state = plateau.adjusted(state, log)
+            if snapshots:
+                snapshots.take(state, log)
         window = _Window(step)
         while step < cadence.total and not passed:
             batch = next(batches)
@@ -151,6 +156,8 @@ def fit(
             if cadence.evaluates(step):
                 passed = until.passed_by(evaluate(step, state.params))
                 state = plateau.adjusted(state, log)
+                if snapshots:
+                    snapshots.take(state, log)
                 window.restart_clock()
         if passed and step < cadence.total:
             _write(progress, f"step {step}: {until.metric} is above {until.value:g}")
