@@ -56,7 +56,7 @@ def traffic(module: hlo.Module, n_devices: int) -> dict[str, Traffic]:
         channels.add(channel and channel[1])
         group = _group_size(line.attributes) or n_devices
         payload = line.operand_bytes * (group if kind == "all-gather" else 1)
-        sent = times * _sent(kind, payload, group)
+        sent = times * _sent(kind, payload, line.n_bytes, group)
         waits = kind == line.opcode and id(line) in waiting
         so_far = found.get(kind, Traffic())
         found[kind] = Traffic(
@@ -68,16 +68,21 @@ def traffic(module: hlo.Module, n_devices: int) -> dict[str, Traffic]:
     return found
 
 
-def _sent(kind: str, payload: int, group: int) -> int:
+def _sent(kind: str, payload: int, result: int, group: int) -> int:
     """Bytes that each of a group's devices sends at least (Thakur et al. 2005, Table 1).
 
     A sum is a reduce-scatter and an all-gather, of which each device sends all but its
-    own part.
+    own part. The TPU compiler rounds float32 sums to bfloat16 where nothing else is
+    wanted of them: what is gathered then is half of what is summed.
     """
     if kind in ("collective-permute", "collective-broadcast"):
         return payload
-    share = payload * (group - 1) // max(group, 1)
-    return 2 * share if kind == "all-reduce" else share
+
+    def all_but_one(n_bytes: int) -> int:
+        return n_bytes * (group - 1) // max(group, 1)
+
+    gathered = all_but_one(min(payload, result)) if kind == "all-reduce" else 0
+    return all_but_one(payload) + gathered
 
 
 _CHANNEL = re.compile(r"channel_id=(\d+)")

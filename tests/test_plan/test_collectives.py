@@ -42,6 +42,14 @@ def test_collectives_are_counted_wherever_they_are():
     }
 
 
+def test_sums_that_are_rounded_are_gathered_rounded():
+    reduced = instruction("sum", "bf16[32]{0}", "all-reduce(%wide)")
+    wide = instruction("wide", "f32[32]{0}", "convert(%p)")
+    text = module(computation("main", wide, reduced, entry=True))
+    found = collectives.traffic(hlo.parse(text), n_devices=8)["all-reduce"]
+    assert found == collectives.Traffic(1, 128, 112 + 56, 112 + 56)
+
+
 def test_a_collective_that_goes_through_several_fusions_is_one():
     gather = "all-gather(%p), channel_id=7, replica_groups=[1,8]<=[8], dimensions={0}"
     parts = [
