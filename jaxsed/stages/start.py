@@ -1,4 +1,4 @@
-"""What a training starts from: its own checkpoint, another model's encoder, or chance."""
+"""What a training starts from: another model, as far as it is carried over, and chance."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,13 +8,19 @@ import jax
 import numpy as np
 
 from jaxsed.data.records import PreparedData
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, check_known
+from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models import sed
 from jaxsed.stages.program import Program, init_params
 from jaxsed.training.state import TrainState
-from jaxsed.weights import files, named
+from jaxsed.weights import architecture, files, named, resolution
 
 Params = Any
+
+# What a training takes of `init`. Step 3 strips what earlier steps put on top of the
+# encoder (Effective Pre-Training, section II-A); a phase from coarse to fine goes on with
+# all of the phase before (From Coarse to Fine, section 2.2).
+CARRIES = ("encoder", "all")
 
 
 def start_state(
@@ -36,8 +42,11 @@ def start_state(
         config["seed"],
         config["init"],
         program.shardings.params,
+        carry=config["carry"],
+        vocabulary=data.vocabulary,
     )
-    if config["prior_bias"]:
+    has_fresh_heads = not config["init"] or config["carry"] == "encoder"
+    if config["prior_bias"] and has_fresh_heads:
         params = with_prior(params, data)
     return jax.jit(program.create, out_shardings=program.shardings)(params)
 
@@ -48,11 +57,13 @@ def start_params(
     seed: int,
     init: str,
     shardings: Params | None = None,
+    carry: str = "encoder",
+    vocabulary: Vocabulary | None = None,
 ) -> Params:
-    """Returns random parameters, with the encoder of `init` if given.
+    """Returns random parameters, with those of `init` that are carried over.
 
-    Heads and sequence model are always fresh: step 3 strips what earlier steps put on
-    top of the encoder (Effective Pre-Training, section II-A).
+    Where `init` has another compression, its parameters are adapted
+    (`weights.resolution`).
 
     Args:
         model: what is trained.
@@ -60,28 +71,73 @@ def start_params(
         seed: of what is drawn, the same on every mesh.
         init: a model folder, the name of a released model, or nothing.
         shardings: tree like `abstract` for what is drawn; None for one device.
+        carry: one of `CARRIES`: the encoder under fresh heads, or the whole model.
+        vocabulary: classes of the heads, which have to be those of heads carried over;
+            None to take them as they are.
 
     Raises:
-        InputError: `init` holds another encoder than the config asks for.
+        InputError: `init` holds another encoder than the config asks for, or, where all
+            is carried over, another sequence model, other heads or other classes.
     """
-    fresh = [name for name in abstract if not init or name != "encoder"]
-    # Compiling an initialiser costs more than running it: only what is kept is drawn.
-    params = jax.jit(
-        lambda key: {name: init_params(model, key)[name] for name in fresh},
-        out_shardings=shardings and {name: shardings[name] for name in fresh},
-    )(jax.random.key(seed))
+    check_known("carry", carry, CARRIES)
+    carried = () if not init else tuple(abstract) if carry == "all" else ("encoder",)
+    fresh = [name for name in abstract if name not in carried]
+    params = _drawn(model, seed, fresh, shardings) if fresh else {}
     if not init:
         return params
     loaded, description = files.load_model(named.model_folder(init))
-    expected = flax.traverse_util.flatten_dict(abstract["encoder"], sep="/")
-    given = flax.traverse_util.flatten_dict(loaded["encoder"], sep="/")
-    shapes = {name: array.shape for name, array in given.items()}
-    if shapes != {name: array.shape for name, array in expected.items()}:
+    if carry == "all" and vocabulary is not None:
+        _check_classes(description, vocabulary, init)
+    given = _adapted(loaded, description, model, init)
+    for name in carried:
+        if _shapes(given.get(name, {})) != _shapes(abstract[name]):
+            raise InputError(_unfit(name, description, init))
+    return {**params, **{name: given[name] for name in carried}}
+
+
+def _drawn(model, seed, names, shardings):
+    # Compiling an initialiser costs more than running it: only what is kept is drawn.
+    return jax.jit(
+        lambda key: {name: init_params(model, key)[name] for name in names},
+        out_shardings=shardings and {name: shardings[name] for name in names},
+    )(jax.random.key(seed))
+
+
+def _adapted(loaded, description, model, init):
+    """Parameters of `init` at the compression of the model that is trained."""
+    try:
+        return resolution.adapt(loaded, architecture.build(description), model)
+    except InputError as error:
         raise InputError(
+            f"init={init} holds the encoder {description['encoder']}: {error}"
+        ) from error
+
+
+def _check_classes(description, vocabulary, init):
+    given = Vocabulary.from_json(description["vocabulary"])
+    if given.hash != vocabulary.hash:
+        raise InputError(
+            f"init={init} has heads for the {len(given)} classes of {given.name}, the "
+            f"data are labelled with {len(vocabulary)} of {vocabulary.name}: take its "
+            "encoder alone, with carry=encoder"
+        )
+
+
+def _unfit(name, description, init):
+    if name == "encoder":
+        return (
             f"init={init} holds the encoder {description['encoder']}, whose parameters "
             "do not fit this config's model.encoder: name the same encoder"
         )
-    return {**params, "encoder": loaded["encoder"]}
+    return (
+        f"init={init} has another {name} than this config's model: make model.sequence "
+        "and model.head those of init, or take its encoder alone with carry=encoder"
+    )
+
+
+def _shapes(tree):
+    flat = flax.traverse_util.flatten_dict(tree, sep="/")
+    return {name: leaf.shape for name, leaf in flat.items()}
 
 
 def with_prior(params: Params, data: PreparedData) -> Params:

@@ -19,7 +19,7 @@ from jaxsed.stages.scoring import INT16_SCALE, clip_length
 from jaxsed.training import sharding
 from jaxsed.weights import architecture, files, named
 
-_ARCHITECTURE = ("encoder", "sequence", "head", "frontend")
+_ARCHITECTURE = ("encoder", "sequence", "head", "compression", "frontend")
 
 
 @dataclasses.dataclass(frozen=True)

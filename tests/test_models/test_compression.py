@@ -1,5 +1,3 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +9,7 @@ from jaxsed.models.compression import METHODS, NONE, Compression, parse
 from jaxsed.models.tokens import Grid
 from tests import goldens
 from tests.test_models import drawn
+from tests.test_models.shallow import with_one_block
 
 ENCODERS = ("atst_frame", "beats", "fpasst", "m2d", "asit", "frame_mn10")
 # AST on 1024 frames, in patches of 16 x 16 behind CLS and DIST.
@@ -22,15 +21,6 @@ def spellings(encoder, factors=(2, 4)):
     for method in METHODS[1:]:
         if not (encoder == "frame_mn10" and method.startswith("patch")):
             yield from (f"{method}-{factor}" for factor in factors)
-
-
-def with_one_block(model):
-    """The model as cheap to compile as can be."""
-    encoder = model.encoder
-    if hasattr(encoder, "config"):
-        config = dataclasses.replace(encoder.config, depth=1)
-        encoder = encoder.clone(config=config)
-    return model.clone(encoder=encoder)
 
 
 @pytest.mark.parametrize("text", ["none", "fshift-2", "patch_bl_aa-4", "max_pool-3"])

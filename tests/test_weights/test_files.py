@@ -80,6 +80,20 @@ def test_sequence_model_is_part_of_the_architecture(tmp_path):
     assert files.load_model(tmp_path / "m")[1]["sequence"]["width"] == 8
 
 
+def test_compression_is_part_of_the_architecture():
+    described = architecture.describe("tiny_m2d", compression="patch_pi-4")
+    assert described["compression"] == "patch_pi-4"
+    whole = description(**described)
+    assert str(architecture.build(whole).compression) == "patch_pi-4"
+    shapes = architecture.parameter_shapes(whole)
+    assert shapes["encoder/embed/patch/kernel"] == (64, 16, 96)
+    del whole["compression"]  # written before there was any
+    shapes = architecture.parameter_shapes(whole)
+    assert shapes["encoder/embed/patch/kernel"] == (16, 16, 96)
+    with pytest.raises(InputError, match="unknown compression 'fshift4'"):
+        architecture.build({**whole, "compression": "fshift4"})
+
+
 def test_special_values_and_layouts_survive(tmp_path, monkeypatch):
     odd = np.array([np.nan, -0.0, 1e-45, np.inf], np.float32)
     tree = {
@@ -201,7 +215,7 @@ def test_no_model_here(tmp_path, folder):
         ({"format": "1"}, "not the description"),
         ({"encoder": "tiny_atst_fram"}, "did you mean 'tiny_atst_frame'"),
         ({"encoder": ["x"]}, "encoder"),
-        ({"frontend": "fpasst"}, "does not belong"),
+        ({"frontend": "fpasst"}, "'fpasst' does not fit"),
         ({"sequence": {"kind": "bigru", "width": "wide", "layers": 1}}, "sequence"),
         ({"sequence": {"kind": "bigru", "depth": 3}}, "sequence"),
         ({"sequence": "bigru"}, "sequence"),
