@@ -5,6 +5,7 @@ The defaults are the papers' where a paper names a value. Every config returns a
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 from jaxsed import optim
 from jaxsed.augment import pipeline as augment
 from jaxsed.errors import InputError, check_known
+from jaxsed.stages import phases
 
 # The paper's five transformers: name of the encoder -> released checkpoints after
 # step 1 and step 2 (PretrainedSED README, "Model Checkpoints").
@@ -47,8 +49,10 @@ def training(stage: str) -> ConfigDict:
                 "sequence_layers": 2,
                 "head": "linear",  # clip logits: linear | attention
                 "dtype": "float32",  # bfloat16: matmuls only
+                "compression": "none",  # fewer time steps: fshift-4, patch_pi-2
             },
-            "init": "",  # encoder to start from: a model folder, or a name (BEATs_weak)
+            "init": "",  # model to start from: a folder, or a name (BEATs_weak)
+            "carry": "encoder",  # what of it: encoder (under fresh heads) | all
             "prior_bias": False,  # heads start at the classes' log-odds
             "data": {
                 "train": "",  # folders written by `jaxsed prepare`
@@ -121,6 +125,7 @@ def ensemble(teachers: dict[str, str]) -> ConfigDict:
             "stage": "ensemble",
             "teachers": dict(teachers),
             "data": {"train": "", "eval": "", "clip_seconds": 0.0, "workers": 0},
+            "targets": "frames",  # whose logits are stored: frames | clip
             "dtype": "float32",  # bfloat16: matmuls only
             "batch_size": defaults.batch_size,  # of each process
             "shard_clips": 1024,  # clips a file of logits
@@ -158,6 +163,23 @@ def full_size(
     return config
 
 
+def in_phases(config: ConfigDict, method: str, text: str, epochs: int) -> ConfigDict:
+    """Returns a training in phases; `--config.training.KEY` changes all of them.
+
+    Args:
+        config: of the training, of `epochs` epochs.
+        method: how time is compressed, see `models.compression.METHODS`.
+        text: factor C of each phase, such as `4-2-1`; `1` leaves the config as it is.
+        epochs: shared out by the rule of From Coarse to Fine, sections 3.3 and 3.4.
+    """
+    factors = phases.read_factors(text)
+    if factors == (1,):
+        return config
+    epoch_steps = config.steps // epochs
+    steps = [n * epoch_steps for n in phases.lengths(epochs, len(factors))]
+    return ConfigDict(phases.in_phases(config.to_dict(), method, factors, steps))
+
+
 def start_of(model: str, step2: bool) -> str:
     """Returns the released checkpoint that step 3 starts from.
 
@@ -168,13 +190,16 @@ def start_of(model: str, step2: bool) -> str:
     return STARTS[model][step2] if model in STARTS else ""
 
 
-def arguments(text: str, **defaults: Any) -> ConfigDict:
+def arguments(
+    text: str, models: Iterable[str] = tuple(STARTS), **defaults: Any
+) -> ConfigDict:
     """Parses what follows the colon of `--config=configs/student.py:model=beats,seed=2`.
 
     Args:
         text: `name=value` pairs, separated by commas.
+        models: what the argument `model` may be, if there is one; or the tiny twin of
+            one. The five of step 3 unless others are given.
         **defaults: every argument there is; a value is read as the type of its default.
-            Argument `model` is one of the five, or the tiny twin of one.
 
     Raises:
         InputError: an unknown argument, or a value that cannot be read.
@@ -187,7 +212,7 @@ def arguments(text: str, **defaults: Any) -> ConfigDict:
             raise InputError(f"argument {name!r} has no value: give {name}=VALUE")
         found[name] = _read(name, value, type(defaults[name]))
     if "model" in found:
-        check_known("model", found["model"].removeprefix("tiny_"), STARTS)
+        check_known("model", found["model"].removeprefix("tiny_"), models)
     return ConfigDict(found)
 
 

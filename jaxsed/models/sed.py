@@ -9,8 +9,10 @@ import jax
 from jaxsed.errors import InputError, check_known
 from jaxsed.frontends.presets import PRESETS, Preset
 from jaxsed.models.asit import asit, tiny_asit
+from jaxsed.models.ast import ast, ast_s16, tiny_ast, tiny_ast_s16
 from jaxsed.models.atst_frame import atst_frame, tiny_atst_frame
 from jaxsed.models.beats import beats, tiny_beats
+from jaxsed.models.compression import NONE, Compression, parse
 from jaxsed.models.fpasst import fpasst, tiny_fpasst
 from jaxsed.models.frame_mn import (
     frame_mn06,
@@ -18,12 +20,21 @@ from jaxsed.models.frame_mn import (
     tiny_frame_mn06,
     tiny_frame_mn10,
 )
-from jaxsed.models.heads import LinearHead, align, time_mean
+from jaxsed.models.heads import HEADS, Heard, align
+from jaxsed.models.htsat import htsat, tiny_htsat
 from jaxsed.models.m2d import m2d, tiny_m2d
-from jaxsed.models.pooling import attention_pool
+from jaxsed.models.masked_patches import MASKED_PATCHES, masked_patch_model
 from jaxsed.models.sequence import KINDS, SequenceModel
+from jaxsed.models.ssast import (
+    ssast,
+    ssast_frame,
+    ssast_s10,
+    tiny_ssast,
+    tiny_ssast_frame,
+)
 
-ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
+# Name -> (dtype, compression) -> encoder.
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "atst_frame": atst_frame,
     "beats": beats,
     "fpasst": fpasst,
@@ -31,6 +42,12 @@ ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
     "asit": asit,
     "frame_mn06": frame_mn06,
     "frame_mn10": frame_mn10,
+    "ast": ast,
+    "ast_s16": ast_s16,
+    "ssast": ssast,
+    "ssast_s10": ssast_s10,
+    "ssast_frame": ssast_frame,
+    "htsat": htsat,
     "tiny_atst_frame": tiny_atst_frame,
     "tiny_beats": tiny_beats,
     "tiny_fpasst": tiny_fpasst,
@@ -38,9 +55,13 @@ ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
     "tiny_asit": tiny_asit,
     "tiny_frame_mn06": tiny_frame_mn06,
     "tiny_frame_mn10": tiny_frame_mn10,
+    "tiny_ast": tiny_ast,
+    "tiny_ast_s16": tiny_ast_s16,
+    "tiny_ssast": tiny_ssast,
+    "tiny_ssast_frame": tiny_ssast_frame,
+    "tiny_htsat": tiny_htsat,
 }
 SEQUENCES = ("none", *KINDS)
-HEADS = ("linear", "attention")
 DTYPES = ("float32", "bfloat16", "float64")
 
 
@@ -57,9 +78,9 @@ class SoundEventModel(nn.Module):
         sequence_width: Width of the sequence model; of either direction for recurrent
             ones.
         sequence_layers: Its number of layers.
-        head: How frames become clip logits: "linear" on their mean, or "attention",
-            where the weak head says how much each frame counts for each class.
+        head: One of `heads.HEADS`: how frames get logits, and how clips do.
         dtype: Type of the matmuls; parameters are float32.
+        compression: What the encoder was made with; the front-end follows from it.
     """
 
     encoder: nn.Module
@@ -69,11 +90,12 @@ class SoundEventModel(nn.Module):
     sequence_layers: int = 2
     head: str = "linear"
     dtype: Any = "float32"
+    compression: Compression = NONE
 
     @property
     def frontend(self) -> Preset:
         """The front-end, callable `wave [b, n] -> mel [b, t, f]`."""
-        return PRESETS[self.encoder.frontend]
+        return self.compression.of_preset(PRESETS[self.encoder.frontend])
 
     @nn.compact
     def __call__(
@@ -118,21 +140,22 @@ class SoundEventModel(nn.Module):
                 name="sequence",
             )(aligned, length)
         out["sequence"] = sequence
-        logits = LinearHead(self.n_classes, name="strong_head")(sequence)
-        weak_head = LinearHead(self.n_classes, name="weak_head")
-        if self.head == "attention":
-            pooled = attention_pool(logits, weak_head(sequence), length)
-        else:
-            pooled = weak_head(time_mean(sequence, length))
-        out["clip_logits"] = pooled
+        heard = Heard(
+            sequence,
+            length,
+            out,
+            lambda values: self._aligned(values, mel.shape[1], n_mel_frames),
+        )
+        logits, out["clip_logits"] = HEADS[self.head].logits(heard, self.n_classes)
         return logits, out
 
     def _aligned(self, frames, mel_length, n_mel_frames):
         """Frames `[b, s, d]` on label frames: short clips as the start of a long one."""
         grid, frontend = self.encoder.grid, self.frontend
         length = mel_length if n_mel_frames is None else n_mel_frames
-        frames = grid.extended(frames, length)
-        aligned = align(frames, frontend.n_label_frames(grid.mel_frames))
+        frames = grid.refined(grid.extended(frames, length))
+        spread = grid.label_frames or frontend.n_label_frames(grid.mel_frames)
+        aligned = align(frames, spread)
         return aligned[:, : frontend.n_label_frames(mel_length)]
 
 
@@ -144,6 +167,8 @@ def build(
     sequence_layers: int = 2,
     head: str = "linear",
     dtype: str = "float32",
+    compression: str = "none",
+    frontend: str = "",
 ) -> SoundEventModel:
     """Puts a sound event model together.
 
@@ -155,21 +180,28 @@ def build(
         sequence_width: Width of the sequence model: for recurrent ones, state size of
             either direction (the paper's teachers: 2048, 1024 for fPaSST).
         sequence_layers: Number of its layers.
-        head: How frames become clip logits, "linear" (the mean of the frames) or
-            "attention".
+        head: How frames and clips get logits: "linear" (clips from the mean of their
+            frames), "attention", or what `heads.HEADS` has for some encoders only.
+            "masked_patches" gives a `masked_patches.MaskedPatchModel`, for pre-training.
         dtype: Type of the matmuls: "float32" or "bfloat16" ("float64" for tests,
             where JAX has it enabled). Parameters, norm statistics, softmax, recurrent
             state and logits are float32 whatever it is.
+        compression: How many times fewer time steps the encoder sees, and how: "none",
+            or one of `compression.METHODS` and a factor, such as "fshift-4". Logits
+            are those of label frames all the same.
+        frontend: Another preset of the encoder's kind, for its data set's statistics,
+            such as "ast_esc50"; empty for the encoder's own.
 
     Returns:
         A Linen module; it has no parameters before `init`.
 
     Raises:
-        InputError: If a name is unknown or a number is not positive.
+        InputError: If a name is unknown, a number is not positive, the head needs what
+            the encoder does not give, or the encoder cannot be compressed that way.
     """
     check_known("encoder", encoder, ENCODERS)
     check_known("sequence model", sequence, SEQUENCES)
-    check_known("head", head, HEADS)
+    check_known("head", head, (*HEADS, MASKED_PATCHES))
     check_known("dtype", dtype, DTYPES)
     for name, number in (
         ("n_classes", n_classes),
@@ -178,12 +210,43 @@ def build(
     ):
         if number < 1:
             raise InputError(f"{name} is {number}; expected at least 1.")
+    compressed = parse(compression)
+    built = ENCODERS[encoder](dtype, compression=compressed)
+    if frontend not in ("", built.frontend):
+        _check_frontend(frontend, encoder, built.frontend)
+        built = ENCODERS[encoder](dtype, compression=compressed, frontend=frontend)
+    if head == MASKED_PATCHES:
+        return masked_patch_model(encoder, built, sequence, compressed, dtype)
+    needs = HEADS[head].needs
+    if needs is not None and needs not in built.gives:
+        fitting = [name for name in HEADS if HEADS[name].needs in (None, *built.gives)]
+        raise InputError(
+            f"The head {head!r} needs the {needs} of a clip, which the encoder "
+            f"{encoder!r} does not give; use one of {', '.join(fitting)}."
+        )
+    if sequence != "none" and not HEADS[head].hears_sequence:
+        raise InputError(
+            f"The head {head!r} works on the encoder's own frames, and would not hear the "
+            f"sequence model {sequence!r}: use sequence=none, or the head linear."
+        )
     return SoundEventModel(
-        encoder=ENCODERS[encoder](dtype),
+        encoder=built,
         n_classes=n_classes,
         sequence_kind=sequence,
         sequence_width=sequence_width,
         sequence_layers=sequence_layers,
         head=head,
         dtype=dtype,
+        compression=compressed,
     )
+
+
+def _check_frontend(frontend, encoder, own):
+    """Refuses presets that differ from the encoder's own in more than their numbers."""
+    kind = type(PRESETS[own])
+    fitting = [name for name, preset in PRESETS.items() if type(preset) is kind]
+    if frontend not in fitting:
+        raise InputError(
+            f"The front-end {frontend!r} does not fit the encoder {encoder!r}; "
+            f"expected {' or '.join(fitting)}."
+        )
