@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsed.frontends import stft
-from jaxsed.frontends.mel import freeze, triangles
+from jaxsed.frontends.mel import triangles
 
 
 @functools.cache
@@ -24,7 +24,7 @@ def kaldi_bank(
     """Triangular filters on Kaldi's mel scale, `mel = 1127 ln(1 + f / 700)`.
 
     Follows `get_mel_banks` without vocal tract length warping; Kaldi
-    leaves the Nyquist bin out, so its row is zero. Computed in float64.
+    leaves the Nyquist bin out, so its row is zero.
 
     Args:
         n_mels: Number of filters.
@@ -34,12 +34,15 @@ def kaldi_bank(
         high_hz: Upper edge of the last filter.
 
     Returns:
-        float32 `[fft_samples // 2 + 1, n_mels]`.
+        float64 `[fft_samples // 2 + 1, n_mels]`, not writable: the original computes
+        it in the precision of the waveform.
     """
     bin_mel = _bins_in_mel(fft_samples, sample_rate)
     edge_mel = np.linspace(_mel(low_hz), _mel(high_hz), n_mels + 2)
     bank = triangles(bin_mel, edge_mel)
-    return freeze(np.pad(bank, ((0, 1), (0, 0))))
+    bank = np.pad(bank, ((0, 1), (0, 0)))
+    bank.setflags(write=False)  # shared by every caller
+    return bank
 
 
 def kaldi_bank_between(

@@ -85,7 +85,7 @@ class Preset:
         return stft.hann_window(self.window_samples, self.fft_samples)
 
     def bank(self) -> np.ndarray:
-        """Mel filterbank, float32 `[fft_samples // 2 + 1, n_mels]`."""
+        """Mel filterbank `[fft_samples // 2 + 1, n_mels]`, as precise as the original's."""
         raise NotImplementedError
 
     def draw_bank(self, key: jax.Array) -> jax.Array:

@@ -1,9 +1,18 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsed.models.heads import LinearHead, align, average_matrix, linear_matrix
+from jaxsed.models.heads import (
+    HEADS,
+    TOKENS_EPSILON,
+    Heard,
+    LinearHead,
+    align,
+    average_matrix,
+    linear_matrix,
+)
 from tests import goldens
 
 
@@ -57,3 +66,42 @@ def test_head_starts_like_the_original_and_gives_float32_logits():
     np.testing.assert_allclose(logits, exact, atol=1e-2)
     full = head.apply({"params": params}, frames.astype(jnp.float32))
     np.testing.assert_allclose(full, exact, atol=1e-5)
+
+
+def test_a_norm_may_stand_in_front_of_the_head():
+    head = LinearHead(3, TOKENS_EPSILON)
+    summary = jnp.array([[1.0, 1.001, 1.002, 0.999]])  # epsilon counts
+    params = head.init(jax.random.key(0), summary)["params"]
+    params["norm"] = {"scale": jnp.arange(4.0), "bias": jnp.ones(4)}
+    centred = np.asarray(summary) - np.mean(summary)
+    normed = centred / np.sqrt(np.mean(centred**2) + 1e-5) * np.arange(4) + 1
+    expected = normed @ params["kernel"] + params["bias"]
+    logits = head.apply({"params": params}, summary)
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+class Model(nn.Module):
+    head: str
+
+    @nn.compact
+    def __call__(self, heard):
+        return HEADS[self.head].logits(heard, 3)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"), [("tokens", "summary"), ("cls", "cls_summary")]
+)
+def test_summaries_give_clips_their_logits_and_frames_keep_theirs(head, name):
+    frames = jax.random.normal(jax.random.key(0), (2, 6, 4))
+    ramp = jnp.arange(8.0).reshape(2, 4)
+    encoded = {"summary": 1.0 + ramp, "cls_summary": 2.0 - ramp**2}
+    heard = Heard(frames, None, encoded, lambda values: values)
+    model = Model(head)
+    params = model.init(jax.random.key(1), heard)
+    logits, clip_logits = model.apply(params, heard)
+    strong = {"params": params["params"]["strong_head"]}
+    np.testing.assert_allclose(logits, LinearHead(3).apply(strong, frames), atol=1e-6)
+    weak = {"params": params["params"]["weak_head"]}
+    expected = LinearHead(3, TOKENS_EPSILON).apply(weak, encoded[name])
+    np.testing.assert_allclose(clip_logits, expected, atol=1e-6)
+    assert HEADS[head].needs == name
