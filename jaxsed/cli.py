@@ -13,7 +13,7 @@ from jaxsed.data import prepare_command
 from jaxsed.errors import InputError
 from jaxsed.evaluation import evaluate_command
 from jaxsed.inference import detect_command
-from jaxsed.plan import plan_command
+from jaxsed.plan import cost_command, plan_command
 from jaxsed.weights import convert_command, weights_command
 
 # Each module offers `configure(parser)` and `run(args) -> exit status`, and imports
@@ -23,6 +23,7 @@ COMMANDS = {
     "prepare": prepare_command,
     "evaluate": evaluate_command,
     "plan": plan_command,
+    "cost": cost_command,
     "convert": convert_command,
     "weights": weights_command,
 }

@@ -39,10 +39,6 @@ def clip_operations(
         inputs: what the model is called with, see `stages.train.Task`.
         draw: what a step draws for that, see there.
     """
-    seconds = model.encoder.clip_seconds if clip_seconds is None else clip_seconds
-    frontend = model.frontend
-    n_frames = frontend.n_mel_frames(round(seconds * frontend.sample_rate))
-    mel = jax.ShapeDtypeStruct((1, n_frames, frontend.n_mels), "float32")
 
     def forward(key: jax.Array, mel: jax.Array) -> jax.Array:
         batch: dict[str, Any] = {"mel": mel}
@@ -50,10 +46,47 @@ def clip_operations(
             batch = draw(model, batch, key)
         # Parameters are drawn on the way, which takes no product.
         arguments = (batch[name] for name in inputs)
-        (given, out), _ = model.init_with_output(key, *arguments)
-        return out["clip_logits"] if targets == "clip" else given
+        return _looked_at(model.init_with_output(key, *arguments)[0], targets)
 
-    return operations(forward, jax.eval_shape(lambda: jax.random.key(0)), mel)
+    return operations(forward, _key(), _mel(model, clip_seconds))
+
+
+def xla_flops(
+    model: nn.Module, targets: str | None = "clip", clip_seconds: float | None = None
+) -> float:
+    """Returns what XLA counts of the same pass, compiled for this machine.
+
+    Two for each multiplication of a product, and one for each addition, comparison and
+    so on of what is computed element by element: an estimate of the compiler's.
+
+    Args:
+        model: see `clip_operations`.
+        targets: see there.
+        clip_seconds: see there.
+    """
+    mel = _mel(model, clip_seconds)
+    params = jax.eval_shape(model.init, _key(), mel)["params"]
+
+    def forward(params: Any, mel: jax.Array) -> jax.Array:
+        return _looked_at(model.apply({"params": params}, mel), targets)
+
+    return jax.jit(forward).lower(params, mel).compile().cost_analysis()["flops"]
+
+
+def _key() -> Any:
+    return jax.eval_shape(lambda: jax.random.key(0))
+
+
+def _mel(model: nn.Module, clip_seconds: float | None) -> jax.ShapeDtypeStruct:
+    seconds = model.encoder.clip_seconds if clip_seconds is None else clip_seconds
+    frontend = model.frontend
+    n_frames = frontend.n_mel_frames(round(seconds * frontend.sample_rate))
+    return jax.ShapeDtypeStruct((1, n_frames, frontend.n_mels), "float32")
+
+
+def _looked_at(given: tuple[jax.Array, dict], targets: str | None) -> jax.Array:
+    main, out = given
+    return out["clip_logits"] if targets == "clip" else main
 
 
 def saved_percent(phases: Sequence[Phase], baseline: Phase) -> float:
