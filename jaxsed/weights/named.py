@@ -12,7 +12,7 @@ from pathlib import Path
 from jaxsed.errors import InputError
 from jaxsed.weights import convert, download, file_lock, files, zoo
 from jaxsed.weights.swap import replace_folder
-from jaxsed.weights.zoo_entries import Entry
+from jaxsed.weights.zoo_entry import Entry
 
 
 def model_folder(

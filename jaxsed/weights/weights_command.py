@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from jaxsed.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxsed.weights.zoo_entries import Entry
+    from jaxsed.weights.zoo_entry import Entry
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

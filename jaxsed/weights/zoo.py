@@ -16,7 +16,8 @@ from pathlib import Path
 from jaxsed.errors import InputError
 from jaxsed.weights import download
 from jaxsed.weights.download_request import Wanted
-from jaxsed.weights.zoo_entries import ENTRIES, Entry
+from jaxsed.weights.zoo_entries import ENTRIES
+from jaxsed.weights.zoo_entry import Entry
 
 # `os.pathsep` between several folders.
 OFFLINE_VARIABLE = "JAXSED_WEIGHTS_DIR"

@@ -8,64 +8,13 @@ row "Proposed pipeline" of Table I in arXiv:2409.09546 (AudioSet Strong, without
 penalty), a mean of three runs.
 """
 
-import dataclasses
+from jaxsed.weights.zoo_clip_models import AST, SSAST
+from jaxsed.weights.zoo_entry import Entry, Licence
 
 RELEASE = "https://github.com/fschmid56/PretrainedSED/releases/download/v0.0.1/"
 RELEASE_PAGE = "https://github.com/fschmid56/PretrainedSED/releases/tag/v0.0.1"
 DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"
-PAPER = "arXiv:2409.09546"
-STAGES = ("ssl", "weak", "strong")
-
-
-@dataclasses.dataclass(frozen=True)
-class Licence:
-    """What its authors allow to be done with a checkpoint.
-
-    Attributes:
-      name: Of the licence.
-      source: Where they say so.
-    """
-
-    name: str
-    source: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A released checkpoint.
-
-    Attributes:
-      name: What it is asked for by, e.g. "BEATs_strong_1".
-      file: Its name in the cache.
-      encoder: Of `models.sed.ENCODERS`.
-      stage: What it was trained for last: one of `STAGES`.
-      licence: Under which it was released.
-      paper: That describes it.
-      urls: Addresses of the file, tried in order.
-      pages: Web pages to get it from with a browser.
-      size_bytes: Its size, if known.
-      sha256: Its checksum, or the beginning of it, if known.
-      psds1: On AudioSet Strong in the paper, in percent.
-      aliases: Other names for it.
-      member: Ending of the one file that is wanted of the zip archive at `urls`.
-      note: What else one should know.
-    """
-
-    name: str
-    file: str
-    encoder: str
-    stage: str
-    licence: Licence
-    paper: str = PAPER
-    urls: tuple[str, ...] = ()
-    pages: tuple[str, ...] = ()
-    size_bytes: int | None = None
-    sha256: str | None = None
-    psds1: float | None = None
-    aliases: tuple[str, ...] = ()
-    member: str | None = None
-    note: str = ""
 
 
 def _released(name, encoder, stage, licence, other_file=None, **more) -> Entry:
@@ -94,6 +43,9 @@ NTT = Licence(
     "NTT's own (read it before you pass weights on)",
     "github.com/nttcslab/m2d/blob/master/LICENSE.pdf",
 )
+MIT_HTSAT = Licence(
+    "MIT", "github.com/RetroCirce/HTS-Audio-Transformer/blob/main/LICENSE"
+)
 UNSTATED = Licence("none stated", "github.com/Sara-Ahmed/ASiT has no licence file")
 
 BEATS_PAPER = "arXiv:2212.09058"
@@ -101,6 +53,7 @@ ATST_PAPER = "arXiv:2306.04186"
 DEIT_PAPER = "arXiv:2012.12877"
 M2D_PAPER = "arXiv:2406.02032"
 ASIT_PAPER = "arXiv:2211.13189"
+HTSAT_PAPER = "arXiv:2202.00874"
 
 STRONG = (
     _released(
@@ -275,5 +228,19 @@ ORIGINALS = (
         pages=(DRIVE_PAGE.format("11eaOU40jonpYZ3u_XI-XUSSWclv8qeR7"),),
         note="original of ASIT_ssl",
     ),
+    Entry(
+        name="htsat_audioset_pretrain",
+        file="htsat_audioset_pretrain.ckpt",
+        encoder="htsat",
+        stage="weak",
+        licence=MIT_HTSAT,
+        paper=HTSAT_PAPER,
+        urls=(DRIVE.format("1OK8a5XuMVLyeVKF117L8pfxeZYdfSDZv"),),
+        pages=(
+            DRIVE_PAGE.format("1OK8a5XuMVLyeVKF117L8pfxeZYdfSDZv"),
+            "https://drive.google.com/drive/folders/1f5VYMk0uos_YnuBshgmaTVioXbs7Kmz6",
+        ),
+        note="of the authors' notebook; their folder has six, HTSAT_AudioSet_Saved_N",
+    ),
 )
-ENTRIES: tuple[Entry, ...] = (*STRONG, *WEAK, *SSL, *ORIGINALS)
+ENTRIES: tuple[Entry, ...] = (*STRONG, *WEAK, *SSL, *ORIGINALS, *AST, *SSAST)

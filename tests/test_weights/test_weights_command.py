@@ -4,7 +4,8 @@ import pytest
 from jaxsed import cli
 from jaxsed.weights import download, zoo, zoo_entries
 from jaxsed.weights.torch_file_writer import write
-from jaxsed.weights.zoo_entries import ENTRIES, Entry, Licence
+from jaxsed.weights.zoo_entries import ENTRIES
+from jaxsed.weights.zoo_entry import Entry, Licence
 from tests.test_weights import web
 
 

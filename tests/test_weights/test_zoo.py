@@ -15,7 +15,8 @@ from jaxsed.models import sed
 from jaxsed.weights import download, zoo
 from jaxsed.weights.torch_file import read
 from jaxsed.weights.torch_file_writer import write
-from jaxsed.weights.zoo_entries import ENTRIES, STAGES, Entry, Licence
+from jaxsed.weights.zoo_entries import ENTRIES
+from jaxsed.weights.zoo_entry import STAGES, Entry, Licence
 from tests.test_weights import web
 
 RELEASED = (

@@ -1,0 +1,64 @@
+"""The released checkpoints of AST and SSAST, for whole clips.
+
+Names and addresses follow the READMEs of github.com/YuanGongND/ast and
+github.com/YuanGongND/ssast ("Pretrained Models"). Left out are models for clips of 1 s, at
+strides of 12 and 14, and of other sizes, which have no encoder here.
+"""
+
+from jaxsed.weights.zoo_entry import Entry, Licence
+
+DROPBOX = "https://www.dropbox.com/s/{}/{}?dl=1"
+AST_PAGE = "https://github.com/YuanGongND/ast#pretrained-models"
+SSAST_PAGE = "https://github.com/YuanGongND/ssast#pretrained-models"
+AST_PAPER = "arXiv:2104.01778"
+SSAST_PAPER = "arXiv:2110.09784"
+BSD_AST = Licence("BSD-3-Clause", "github.com/YuanGongND/ast/blob/master/LICENSE")
+BSD_SSAST = Licence("BSD-3-Clause", "github.com/YuanGongND/ssast/blob/main/LICENSE")
+
+
+def _ast(name: str, place: str, encoder: str, note: str) -> Entry:
+    return Entry(
+        name=name,
+        file=f"{name}.pth",
+        encoder=encoder,
+        stage="weak",
+        licence=BSD_AST,
+        paper=AST_PAPER,
+        urls=(DROPBOX.format(place, f"{name}.pth"),),
+        pages=(AST_PAGE,),
+        note=note,
+    )
+
+
+def _ssast(name: str, place: str, encoder: str, hidden: int) -> Entry:
+    return Entry(
+        name=name,
+        file=f"{name}.pth",
+        encoder=encoder,
+        stage="ssl",
+        licence=BSD_SSAST,
+        paper=SSAST_PAPER,
+        urls=(DROPBOX.format(place, f"{name}.pth"),),
+        pages=(SSAST_PAGE,),
+        note=f"pre-trained with {hidden} of 512 patches hidden, AudioSet and LibriSpeech",
+    )
+
+
+AST = (
+    _ast(
+        "audioset_10_10_0.4593",
+        "ca0b1v2nlxzyeb4",
+        "ast",
+        "mAP 0.459: mean of the weights after epochs 1 to 5",
+    ),
+    _ast("audioset_10_10_0.4495", "1tv0hovue1bxupk", "ast", "mAP 0.450"),
+    _ast("audioset_10_10_0.4483", "6u5sikl4b9wo4u5", "ast", "mAP 0.448"),
+    _ast("audioset_10_10_0.4475", "kt6i0v9fvfm1mbq", "ast", "mAP 0.448"),
+    _ast("audioset_16_16_0.4422", "mdsa4t1xmcimia6", "ast_s16", "mAP 0.442"),
+)
+SSAST = (
+    _ssast("SSAST-Base-Patch-400", "ewrzpco95n9jdz6", "ssast", 400),
+    _ssast("SSAST-Base-Frame-400", "nx6nl4d4bl71sm8", "ssast_frame", 400),
+    _ssast("SSAST-Base-Patch-250", "mxrm9qog6aj8hif", "ssast", 250),
+    _ssast("SSAST-Base-Frame-250", "4e6l7ulhwrfoana", "ssast_frame", 250),
+)
