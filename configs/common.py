@@ -126,6 +126,7 @@ def ensemble(teachers: dict[str, str]) -> ConfigDict:
             "teachers": dict(teachers),
             "data": {"train": "", "eval": "", "clip_seconds": 0.0, "workers": 0},
             "targets": "frames",  # whose logits are stored: frames | clip
+            "targets": "frames",  # whose logits are stored: frames | clip
             "dtype": "float32",  # bfloat16: matmuls only
             "batch_size": defaults.batch_size,  # of each process
             "shard_clips": 1024,  # clips a file of logits

@@ -1,7 +1,7 @@
 """Step 3b: the teachers' mean logits of every training clip, and the ensemble's score.
 
 Effective Pre-Training, section II-D: logits, not probabilities, are averaged, class by
-class and frame by frame.
+class and frame by frame; or clip by clip (`targets=clip`), for teachers of step 2.
 
 What is computed in which order. A clip is decoded once for each sample rate that the
 teachers hear, handed to one teacher after the other, and the sum stays on the devices: all
@@ -37,9 +37,8 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -48,53 +47,21 @@ from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.data.teacher_store import TeacherStore, check_room
 from jaxsed.data.teacher_writer import TeacherLogitsWriter
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, check_known
 from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS, offset_frames
 from jaxsed.labels.vocab import Vocabulary
-from jaxsed.stages import scoring, teacher_passes, teachers
+from jaxsed.stages import metrics, teacher_passes, teachers
+from jaxsed.stages.share import Share
 from jaxsed.stages.workdir import claim
 from jaxsed.training import processes
 from jaxsed.training.logs import MetricsLog, is_done
 
 TRAIN_LOGITS, EVAL_LOGITS = "logits", "eval_logits"
+TARGETS = ("frames", "clip")  # whose logits are stored
 LOCK = "evaluation.lock"
 EVAL_SECONDS = CLIP_FRAMES * FRAME_SECONDS
 POLL_SECONDS = 2.0
 _COPIED_CLIPS = 256  # to the score store at once
-
-
-class Share(NamedTuple):
-    """Which shards a process computes: every `count`-th, from shard `index` on."""
-
-    index: int
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.index}_of_{self.count}"
-
-    @classmethod
-    def of(cls, part: str) -> "Share":
-        """Reads `part` of the config, "3/16"; "" is this process among the joined ones.
-
-        Raises:
-            InputError: it is no such part, or processes are joined already.
-        """
-        if not part:
-            return cls(jax.process_index(), jax.process_count())
-        try:
-            index, count = map(int, part.split("/"))
-            if not 0 <= index < count:
-                raise ValueError
-        except ValueError:
-            raise InputError(
-                f"part={part}: expected INDEX/COUNT with INDEX from 0 to COUNT - 1, e.g. "
-                "0/16 to 15/16 for 16 jobs"
-            ) from None
-        if jax.process_count() > 1:
-            raise InputError(
-                f"part={part} is for jobs on their own: leave out either it or --multihost"
-            )
-        return cls(index, count)
 
 
 def run(config: Mapping[str, Any], workdir: Path) -> None:
@@ -104,9 +71,9 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
 
     Args:
         config: `teachers` (name -> model folder), `data.train`, `data.eval`,
-            `data.clip_seconds`, `data.workers`, `batch_size` (of a process), `dtype` (of
-            matrix products), `shard_clips`, `teachers_at_once` (0: all), `part`, `eval`
-            and `mesh` (of a process's own devices).
+            `data.clip_seconds`, `data.workers`, `targets`, `batch_size` (of a process),
+            `dtype` (of matrix products), `shard_clips`, `teachers_at_once` (0: all),
+            `part`, `eval` and `mesh` (of a process's own devices).
         workdir: folder of the run.
 
     Raises:
@@ -114,6 +81,7 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
             in `workdir` was made of something else; or the disk is too small.
     """
     share = Share.of(config["part"])
+    _check_targets(config)
     # Jobs on their own share the folder: each claims one in it.
     claim(workdir / "parts" / f"{share}" if config["part"] else workdir, config)
     if processes.on_first(lambda: _is_complete(workdir)):
@@ -146,6 +114,7 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
             batch_size=config["batch_size"],
             workers=config["data"]["workers"],
             at_once=config["teachers_at_once"],
+            targets=config["targets"],
         )
         _check_room(workdir, writers.values(), passes.n_sums * share.count)
         work = _pending(writers, share)
@@ -210,6 +179,18 @@ def _is_complete(workdir: Path) -> bool:
         return False
 
 
+def _check_targets(config: Mapping[str, Any]) -> None:
+    check_known("targets", config["targets"], TARGETS)
+    asked, kinds = config["eval"]["metrics"], (metrics.of_frames, metrics.of_clips)
+    fitting = dict(zip(TARGETS, kinds))[config["targets"]](asked)
+    if len(fitting) != len(asked):
+        odd = next(name for name in asked if name not in fitting)
+        raise InputError(
+            f"eval.metrics has {odd}, but targets={config['targets']}: an ensemble "
+            "stores logits of frames or of whole clips, and is scored on those"
+        )
+
+
 def _check_classes(ensemble: Sequence[teachers.Teacher], data: PreparedData) -> None:
     """Refuses logits that no student could learn from, before they are computed."""
     known = ensemble[0].vocabulary
@@ -228,10 +209,11 @@ def _open_writer(
     data: PreparedData,
     clip_seconds: float,
 ) -> TeacherLogitsWriter:
+    n_frames = 1 if config["targets"] == "clip" else int(offset_frames(clip_seconds))
     return TeacherLogitsWriter(
         folder,
         data.ids,
-        int(offset_frames(clip_seconds)),
+        n_frames,
         ensemble[0].vocabulary,
         {t.name: t.description["parameters_sha256"] for t in ensemble},
         shard_clips=config["shard_clips"],
@@ -271,14 +253,20 @@ def _evaluate(
     mean = TeacherLogits(workdir / EVAL_LOGITS)
     described = TeacherStore.read(workdir / EVAL_LOGITS).vocabulary
     vocabulary = Vocabulary.from_json(described)
-    store = scoring.new_store(workdir / "scores", eval_data, vocabulary)
+    shape = (CLIP_FRAMES, FRAME_SECONDS)
+    if config["targets"] == "clip":
+        shape = (1, EVAL_SECONDS)
+    store = metrics.new_store(workdir / "scores", eval_data, vocabulary, *shape)
     for start in range(0, len(eval_data), _COPIED_CLIPS):
         rows = range(start, min(start + _COPIED_CLIPS, len(eval_data)))
         store.write(rows, np.stack([mean.get(eval_data.ids[row]) for row in rows]))
-    metrics = scoring.frame_metrics(store, eval_data, **config["eval"])
+    found = metrics.frame_metrics(store, eval_data, **config["eval"])
+    if config["targets"] == "clip":
+        logits, asked = store.logits[:, 0].astype(np.float32), config["eval"]["metrics"]
+        found = metrics.clip_metrics(logits, vocabulary, eval_data, asked, store.path)
     log = MetricsLog(workdir)
     n_teachers = len(config["teachers"])
-    log.write(n_teachers, {f"eval/{name}": value for name, value in metrics.items()})
+    log.write(n_teachers, {f"eval/{name}": value for name, value in found.items()})
     log.write(n_teachers, {"done": True})
 
 

@@ -65,6 +65,7 @@ class TeacherPasses:
         batch_size: clips a forward pass; rounded up to what the devices can share.
         workers: loader processes; 0 loads in threads.
         at_once: teachers held on the devices at once; 0 for all.
+        targets: `frames` or `clip`, see `HeldTeachers`.
 
     Raises:
         InputError: `at_once` or `batch_size` is out of range.
@@ -78,6 +79,7 @@ class TeacherPasses:
         batch_size: int,
         workers: int = 0,
         at_once: int = 0,
+        targets: str = "frames",
     ):
         if at_once < 0 or batch_size < 1:
             raise InputError(
@@ -85,7 +87,7 @@ class TeacherPasses:
                 "or more teachers, and at least one clip"
             )
         self._teachers = teachers
-        self._held = HeldTeachers(mesh)
+        self._held = HeldTeachers(mesh, targets)
         self._batch_size = sharding.round_up_batch(batch_size, mesh)
         self._workers = workers
         step = at_once or len(teachers)

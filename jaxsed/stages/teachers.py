@@ -122,10 +122,11 @@ class HeldTeachers:
 
     Args:
         mesh: of this process's devices.
+        targets: `frames`, or `clip` for the logits of whole clips, as of one frame.
     """
 
-    def __init__(self, mesh: Mesh):
-        self._mesh = mesh
+    def __init__(self, mesh: Mesh, targets: str = "frames"):
+        self._mesh, self._targets = mesh, targets
         self._params: dict[str, Any] = {}
         self._programs: dict[str, Any] = {}
 
@@ -161,7 +162,9 @@ class HeldTeachers:
         program = self._programs.get(teacher.architecture)
         if program is None:
             shardings = sharding.state_sharding(self._mesh, params)
-            program = _adding_program(teacher.model, self._mesh, shardings)
+            program = _adding_program(
+                teacher.model, self._mesh, shardings, self._targets
+            )
             self._programs[teacher.architecture] = program
         return program(params, audio, total)
 
@@ -191,12 +194,16 @@ def _mean(total: jax.Array, n_teachers: jax.Array) -> jax.Array:
     return jnp.clip(total / n_teachers, -largest, largest).astype(jnp.float16)
 
 
-def _adding_program(model: SoundEventModel, mesh: Mesh, param_shardings: Any):
+def _adding_program(
+    model: SoundEventModel, mesh: Mesh, param_shardings: Any, targets: str
+):
     batch = sharding.batch_sharding(mesh)
 
     def add(params, audio, total):
         wave = audio.astype(jnp.float32) * INT16_SCALE
-        logits, _ = model.apply({"params": params}, model.frontend(wave))
+        logits, out = model.apply({"params": params}, model.frontend(wave))
+        if targets == "clip":
+            logits = out["clip_logits"][:, None]
         logits = logits.astype(jnp.float32)
         return total + logits, jnp.isfinite(logits).all(axis=(1, 2))
 
