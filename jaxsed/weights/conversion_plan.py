@@ -9,8 +9,15 @@ import numpy as np
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.vocab import Vocabulary
+from jaxsed.models.heads import HEADS as HEAD_KINDS
+from jaxsed.models.masked_patches import MASKED_PATCHES
 from jaxsed.weights import architecture, fresh, mapping, safetensors_writer
-from jaxsed.weights.layouts.families import rules_for
+from jaxsed.weights.layouts.families import (
+    FAMILIES,
+    head_keys,
+    pretext_occurs,
+    rules_for,
+)
 from jaxsed.weights.layouts.rules import Rule
 from jaxsed.weights.recognise import recognise
 from jaxsed.weights.released_layout import Recognised, released_prefix
@@ -76,6 +83,7 @@ def plan(
         InputError: The file is none that can be converted, or lacks keys.
     """
     found = recognise(content, model)
+    mapping.check_derived(found.encoder, found.arrays)
     arrays, notes = dict(found.arrays), list(found.notes)
     dropped, unused = dict(found.dropped), {}
 
@@ -90,16 +98,22 @@ def plan(
         reason = mapping.reason_to_drop(found.encoder, key)
         if reason is not None:
             drop(key, reason)
-    stage = stage or found.stage or _stage(arrays)
-    vocabulary = vocabulary or _vocabulary(arrays)
-    for head in HEADS:
-        n_classes = _n_classes(arrays, head)
+    heads = head_keys(found.encoder, arrays)
+    stage = stage or found.stage or _stage(heads)
+    vocabulary = vocabulary or _vocabulary(arrays, heads)
+    if vocabulary.name == "audioset_527" and any(map(_is_head, heads.values())):
+        notes.append("the 527 classes are taken to be in the order of AudioSet's list")
+    head_kind = FAMILIES[found.encoder].head
+    if heads[WEAK].keys() == {f"{WEAK}/kernel", f"{WEAK}/bias"}:
+        head_kind = "linear"
+    if not any(heads.values()) and pretext_occurs(found.encoder, arrays):
+        head_kind = MASKED_PATCHES
+    for keys in heads.values():
+        n_classes = _n_classes(arrays, keys)
         if n_classes not in (None, len(vocabulary)):
             reason = f"{n_classes} classes; {vocabulary.name} has {len(vocabulary)}"
-            for key in [key for key in arrays if key.startswith(f"{head}.")]:
+            for key in keys.values():
                 drop(key, reason)
-    if vocabulary.name == "audioset_527" and found.arrays.keys() & _weights(HEADS):
-        notes.append("the 527 classes are taken to be in the order of AudioSet's list")
 
     rules = [r for r in rules_for(found.encoder, arrays) if r.key not in found.lacks]
     spelled = mapping.spelled(found.encoder, rules, arrays)
@@ -113,7 +127,9 @@ def plan(
         found=found,
         stage=stage,
         vocabulary=vocabulary,
-        architecture=architecture.describe(found.encoder, **_sequence(used)),
+        architecture=architecture.describe(
+            found.encoder, head=head_kind, **_sequence(used)
+        ),
         rules=rules,
         used=used,
         unused=unused,
@@ -157,12 +173,14 @@ def parameters(
         InputError: A shape is wrong, or something is missing that cannot be drawn.
     """
     mapping.check_shapes(plan.rules, plan.used, shapes)
+    head_kind = HEAD_KINDS.get(plan.architecture["head"])
+    is_copied = head_kind is not None and head_kind.interchangeable
     leaves: dict[str, Any] = mapping.mapped(plan.rules, plan.used, shapes)
     made = {}
     for path in [path for path in shapes if path not in leaves]:
         head, _, name = path.partition("/")
         other = f"{WEAK if head == STRONG else STRONG}/{name}"
-        if head in HEADS and other in leaves and other not in made:
+        if is_copied and head in HEADS and other in leaves and other not in made:
             # As in step 2 of the training: both heads are linear, and one is applied to
             # the mean over time of what the other is applied to.
             leaves[path] = leaves[other]
@@ -175,29 +193,30 @@ def parameters(
     return leaves, made
 
 
-def _weights(heads) -> set[str]:
-    return {f"{head}.weight" for head in heads}
+def _is_head(keys: Mapping[str, str]) -> bool:
+    return any(path.rpartition("/")[2] in fresh.KERNELS for path in keys)
 
 
-def _stage(arrays) -> str:
-    if _weights([STRONG]) & arrays.keys():
+def _stage(heads) -> str:
+    if _is_head(heads[STRONG]):
         return "strong"
-    return "weak" if _weights([WEAK]) & arrays.keys() else "ssl"
+    return "weak" if _is_head(heads[WEAK]) else "ssl"
 
 
-def _vocabulary(arrays) -> Vocabulary:
+def _vocabulary(arrays, heads) -> Vocabulary:
     for head in HEADS:
-        name = VOCABULARY_OF_COUNT.get(_n_classes(arrays, head))
+        name = VOCABULARY_OF_COUNT.get(_n_classes(arrays, heads[head]))
         if name is not None:
             return vocab.load(name)
     return vocab.load(DEFAULT_VOCABULARY)
 
 
-def _n_classes(arrays, head) -> int | None:
-    for name in ("weight", "bias"):
-        array = arrays.get(f"{head}.{name}")
-        if array is not None:
-            return len(array) if array.ndim else None
+def _n_classes(arrays, keys: Mapping[str, str]) -> int | None:
+    """Of a head, whose released arrays are `[c, ...]`; norms in front tell nothing."""
+    for name in (*fresh.KERNELS, "bias"):
+        for path, key in keys.items():
+            if path.split("/")[1:] == [name]:
+                return len(arrays[key]) if arrays[key].ndim else None
     return None
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from jaxsed.errors import InputError, check_known
 from jaxsed.weights import other_models
-from jaxsed.weights.layouts import external_deit
+from jaxsed.weights.layouts import external_ast, external_deit
 from jaxsed.weights.layouts.families import FAMILIES, rules_for
-from jaxsed.weights.mapping import enumerated
+from jaxsed.weights.mapping import SHOWN, enumerated
 from jaxsed.weights.released_layout import (
     EXTERNALS,
     Recognised,
@@ -25,6 +25,17 @@ from jaxsed.weights.released_layout import (
 )
 from jaxsed.weights.torch_content import Placeholder, flatten
 
+_IMAGES = {
+    "pos_embed": (1, 578, None),
+    "patch_embed.proj.weight": (None, 3, 16, 16),
+    "dist_token": (1, 1, None),
+}
+_AST = {
+    "pos_embed": (1, 514, None),
+    "patch_embed.proj.weight": (None, 1, 16, 16),
+    "dist_token": (1, 1, None),
+}
+_AST_OVERLAPPING = _AST | {"pos_embed": (1, 1214, None)}
 # What tells layouts apart whose keys are alike: shapes, None for any size.
 MARKS: dict[str, dict[str, tuple[int | None, ...]]] = {
     "atst_frame": {"patch_embed.patch_embed.weight": (None, 256)},
@@ -34,30 +45,49 @@ MARKS: dict[str, dict[str, tuple[int | None, ...]]] = {
     "asit": {"pos_embed": (1, 297, None), "patch_embed.proj.weight": (None, 1, 16, 16)},
     "frame_mn06": {"16.0.weight": (None, 96, 1, 1)},
     "frame_mn10": {"16.0.weight": (None, 160, 1, 1)},
-    external_deit.EXTERNAL.name: {
-        "pos_embed": (1, 578, None),
-        "patch_embed.proj.weight": (None, 3, 16, 16),
-        "dist_token": (1, 1, None),
+    external_deit.EXTERNAL.name: _IMAGES,
+    **{external.name: _IMAGES for external in external_ast.FROM_DEIT},
+    "ast": _AST_OVERLAPPING,
+    "ast_s16": _AST,
+    "ssast": _AST,
+    "ssast_s10": _AST_OVERLAPPING,
+    "ssast_frame": _AST | {"patch_embed.proj.weight": (None, 1, 128, 2)},
+    external_ast.FROM_OVERLAPPING.name: _AST_OVERLAPPING,
+    external_ast.FROM_PRETRAINING.name: _AST,
+    "htsat": {
+        "patch_embed.proj.weight": (None, 1, 4, 4),
+        "layers.3.blocks.0.attn.relative_position_bias_table": (225, 32),
     },
 }
+# What tells the rest apart: a key beside the prefix, which SSAST's pre-training leaves. Its
+# fine-tuned models have nothing that AST's have not.
+BESIDE = {"ssast": "mask_embed", "ssast_frame": "mask_embed"}
+CONVERTIBLE = ("timm", "AST")  # in what a file seems to be, of some sizes and kinds
 MIN_FOUND = 0.5  # of a layout's keys, to be called a damaged file of that layout
 
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
-    """An encoder's keys behind one prefix; `layout` is a key of `_layouts()`."""
+    """An encoder's keys behind one prefix; `layout` is a key of `_layouts()`.
+
+    `asked` says whether the encoder is the one that the file is said to be of, and
+    `beside` whether the key of `BESIDE` is there.
+    """
 
     layout: str
     encoder: str
     prefix: str
     found: float
     contradiction: str | None
+    asked: bool
+    beside: bool
 
     @property
     def rank(self):
         steps = self.prefix.split(".")
         averaged = any(step in ("teacher", "ema", "model_ema") for step in steps)
-        return self.contradiction is None, self.found, "student" not in steps, averaged
+        fits = self.contradiction is None, self.found, self.asked, self.beside
+        return *fits, "student" not in steps, averaged
 
     @property
     def name(self):
@@ -88,7 +118,9 @@ def recognise(content: Any, encoder: str | None = None) -> Recognised:
     flat = flatten(content)
     if not flat:
         raise InputError("holds no tensors; give the file with the model's weights")
-    candidates = sorted(_candidates(flat), key=lambda one: one.rank, reverse=True)
+    candidates = sorted(
+        _candidates(flat, encoder), key=lambda one: one.rank, reverse=True
+    )
     best = candidates[0] if candidates else None
     if best is None or best.found < MIN_FOUND or best.contradiction:
         best = _insist(candidates, encoder, flat)
@@ -109,9 +141,12 @@ def _insist(candidates, encoder, flat) -> _Candidate:
         if candidate.encoder == encoder and candidate.found >= MIN_FOUND:
             return dataclasses.replace(candidate, contradiction=None)
     seems = other_models.seems_to_be(flat)
-    near = {one.name: one.contradiction for one in candidates if one.found > 0.9}
-    if near and (seems is None or "timm" in seems):
-        listed = "; ".join(f"{name}, but {reason}" for name, reason in near.items())
+    most = max((one.found for one in candidates), default=0)
+    near = {one.name: one.contradiction for one in candidates if one.found == most}
+    if most > 0.9 and (seems is None or any(name in seems for name in CONVERTIBLE)):
+        listed = "; ".join(
+            f"{name}, but {reason}" for name, reason in [*near.items()][:SHOWN]
+        )
         raise InputError(
             f"this has the keys of {listed}: it is of another size or kind and cannot "
             "be converted"
@@ -144,7 +179,9 @@ def _layouts() -> dict[str, tuple[str, dict[str, str]]]:
     return layouts
 
 
-def _candidates(flat: Mapping[str, np.ndarray]) -> Iterator[_Candidate]:
+def _candidates(
+    flat: Mapping[str, np.ndarray], asked: str | None
+) -> Iterator[_Candidate]:
     layouts = _layouts()
     places: dict[str, list[str]] = {}  # key below a prefix -> layouts that have it
     for layout, (_, keys) in layouts.items():
@@ -160,12 +197,16 @@ def _candidates(flat: Mapping[str, np.ndarray]) -> Iterator[_Candidate]:
                 found.setdefault((layout, prefix), set()).add(layouts[layout][1][key])
     for (layout, prefix), names in found.items():
         encoder, keys = layouts[layout]
+        outer = prefix.rpartition(".")[0].rpartition(".")[0]
+        beside = ".".join(filter(None, (outer, BESIDE.get(layout, ""))))
         yield _Candidate(
             layout=layout,
             encoder=encoder,
             prefix=prefix,
             found=len(names) / len(set(keys.values())),
             contradiction=_contradiction(layout, prefix, flat),
+            asked=encoder == asked,
+            beside=layout in BESIDE and beside in flat,
         )
 
 

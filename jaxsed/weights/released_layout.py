@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from jaxsed.weights.layouts import (
+    ast,
     external_asit,
+    external_ast,
     external_atst_frame,
     external_beats,
     external_deit,
@@ -20,24 +22,29 @@ from jaxsed.weights.layouts.rules import External
 from jaxsed.weights.mapping import reason_to_drop
 
 EXTERNALS = {
-    module.EXTERNAL.name: module.EXTERNAL
-    for module in (
-        external_beats,
-        external_atst_frame,
-        external_m2d,
-        external_asit,
-        external_deit,
+    external.name: external
+    for external in (
+        external_beats.EXTERNAL,
+        external_atst_frame.EXTERNAL,
+        external_m2d.EXTERNAL,
+        external_asit.EXTERNAL,
+        external_deit.EXTERNAL,
+        *external_ast.EXTERNALS,
     )
 }
 RELEASED = "released layout"
-RELEASED_LICENCE = "MIT (PretrainedSED); the encoder's own licence may add to it"
 # Key prefixes of PretrainedSED's wrapped models, which files trained with its current
-# code have, and those of the released files that stand for the same.
+# code have, or of AST unwrapped, and those of the released files that stand for the same.
 WRAPPED = {
     "beats": ("model.beats.", "model.model."),
     "fpasst": ("model.fpasst.", "model."),
     "m2d": ("model.m2d.", "model."),
     "asit": ("model.asit.", "model."),
+    "htsat": ("", "sed_model."),  # without its authors' Lightning module
+    **{
+        name: (ast.TRANSFORMER.removeprefix(ast.WRAPPER), ast.TRANSFORMER)
+        for name in ("ast", "ast_s16", "ssast", "ssast_s10", "ssast_frame")
+    },
 }
 FRONTEND_CONSTANT = re.compile(r"model\.(\w*mel|m2d\.to_spec)\..*")
 
@@ -127,7 +134,7 @@ def _released(flat, base, spelled, stands_for, shared) -> Recognised:
     return Recognised(
         **shared,
         origin=RELEASED,
-        licence=RELEASED_LICENCE,
+        licence=FAMILIES[shared["encoder"]].licence,
         stage=None,
         arrays=arrays,
         dropped=dropped,

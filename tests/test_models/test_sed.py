@@ -8,13 +8,16 @@ from jaxsed.models import sed
 from tests.test_models import drawn
 
 TINY = tuple(name for name in sed.ENCODERS if name.startswith("tiny_"))
+# Those that are tiny_ast_s16 on other grids are only traced.
+ALIKE = ("tiny_ast", "tiny_ssast", "tiny_ssast_frame")
+RUN = tuple(name for name in TINY if name not in ALIKE)
 
 
 def random_wave(n_samples, level=0.1, seed=0):
     return level * jax.random.normal(jax.random.key(seed), (1, n_samples))
 
 
-@pytest.fixture(scope="module", params=TINY)
+@pytest.fixture(scope="module", params=RUN)
 def tiny(request):
     """A tiny model with a BiGRU, its parameters, and its jitted audio-to-scores."""
     model = sed.build(request.param, 7, sequence="bigru", sequence_width=8)
@@ -26,7 +29,7 @@ def tiny(request):
 
 def test_contract_for_ten_seconds(tiny):
     model, params, score = tiny
-    logits, out = score(random_wave(160_000))
+    logits, out = score(random_wave(10 * model.frontend.sample_rate))
     assert logits.shape == (1, 250, 7) and logits.dtype == jnp.float32
     assert out["clip_logits"].shape == (1, 7)
     width, grid = model.encoder.width, model.encoder.grid
@@ -64,7 +67,9 @@ def test_a_padded_clip_has_the_logits_that_it_has_alone(tiny):
 @pytest.mark.parametrize("encoder", TINY)
 def test_any_length_gives_a_label_frame_for_every_40_ms(encoder, n_samples):
     model = sed.build(encoder, 3)
-    wave = jax.ShapeDtypeStruct((2, n_samples), jnp.float32)
+    wave = jax.ShapeDtypeStruct(
+        (2, n_samples * model.frontend.sample_rate // 16_000), jnp.float32
+    )
     (logits, _), _ = jax.eval_shape(
         lambda x: model.init_with_output(jax.random.key(0), model.frontend(x)), wave
     )
@@ -84,7 +89,7 @@ def test_silence_and_gradients_are_finite(tiny):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
-@pytest.mark.parametrize("encoder", TINY)
+@pytest.mark.parametrize("encoder", RUN)
 def test_bfloat16_is_near_float32_with_the_same_parameters(encoder):
     full, half = (sed.build(encoder, 5, dtype=t) for t in ("float32", "bfloat16"))
     mel = full.frontend(random_wave(32_000))
@@ -115,7 +120,7 @@ def test_without_sequence_model_the_heads_see_the_aligned_frames():
 @pytest.mark.parametrize("encoder", sed.ENCODERS)
 def test_every_encoder_keeps_the_contract(encoder):
     model = sed.build(encoder, 11)
-    wave = jax.ShapeDtypeStruct((1, 160_000), jnp.float32)
+    wave = jax.ShapeDtypeStruct((1, 10 * model.frontend.sample_rate), jnp.float32)
     mel = jax.eval_shape(model.frontend, wave)
     assert mel.shape[-1] == model.frontend.n_mels
     (logits, out), variables = jax.eval_shape(
@@ -126,7 +131,7 @@ def test_every_encoder_keeps_the_contract(encoder):
     assert model.encoder.clip_seconds == 10
     # Encoders differ in what of a last step they see.
     step = model.encoder.grid.n_frames(1)
-    assert abs(out["frames"].shape[1] - 10 * model.encoder.frame_rate_hz) < step
+    assert abs(out["frames"].shape[1] - 10 * model.encoder.frame_rate_hz) <= step
     assert list(variables["params"]["encoder"]) == sorted(model.encoder.layer_names)
 
 
@@ -138,6 +143,8 @@ def test_every_encoder_keeps_the_contract(encoder):
         ({"sequence": "gru"}, "sequence model 'gru': did you mean 'bigru'"),
         ({"dtype": "float16"}, "did you mean 'bfloat16'"),
         ({"n_classes": 0}, "n_classes is 0"),
+        ({"head": "tokens"}, "'tokens' needs the summary.*one of linear, attention"),
+        ({"frontend": "ast"}, "'ast' does not fit .*'tiny_atst_frame'; expected atst_"),
         ({"sequence": "bigru", "sequence_width": -1}, "sequence_width is -1"),
     ],
 )

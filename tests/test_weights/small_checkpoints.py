@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from jaxsed.models import asit, atst_frame, beats, fpasst, m2d, sed
+from jaxsed.models import asit, ast, atst_frame, beats, fpasst, m2d, sed, ssast
 from jaxsed.models.vit import VitConfig
 from jaxsed.weights import architecture, torch_file_writer
 from tests import goldens
@@ -32,15 +32,20 @@ SMALL_HIDDEN = 8
 
 _VIT = VitConfig(width=48, mlp_width=192)
 SMALL = {
-    "atst_frame": lambda dtype: atst_frame.atst_frame(
+    "atst_frame": lambda dtype, compression: atst_frame.atst_frame(
         dtype, VitConfig(width=48, mlp_width=192, qkv_bias=False)
     ),
-    "beats": lambda dtype: beats.Beats(
+    "beats": lambda dtype, compression: beats.Beats(
         beats.BeatsConfig(width=48, mlp_width=192, patch_width=32), dtype
     ),
-    "fpasst": lambda dtype: fpasst.fpasst(dtype, _VIT),
-    "m2d": lambda dtype: m2d.m2d(dtype, _VIT),
-    "asit": lambda dtype: asit.asit(dtype, _VIT),
+    "fpasst": lambda dtype, compression: fpasst.fpasst(dtype, _VIT),
+    "m2d": lambda dtype, compression: m2d.m2d(dtype, _VIT),
+    "asit": lambda dtype, compression: asit.asit(dtype, _VIT),
+    "ast": lambda dtype, compression: ast.ast(dtype, config=_VIT),
+    "ast_s16": lambda dtype, compression: ast.ast_s16(dtype, config=_VIT),
+    "ssast": lambda dtype, compression: ssast.ssast(dtype, config=_VIT),
+    "ssast_s10": lambda dtype, compression: ssast.ssast_s10(dtype, config=_VIT),
+    "ssast_frame": lambda dtype, compression: ssast.ssast_frame(dtype, config=_VIT),
 }
 
 
@@ -60,7 +65,7 @@ def shrink_encoders(monkeypatch):
     )
 
 
-_TRACED = ("encoder", "sequence", "frontend", "vocabulary")
+_TRACED = ("encoder", "sequence", "head", "frontend", "vocabulary")
 
 
 def shrunk(name, key, shape):

@@ -187,8 +187,9 @@ PASST = timm(1, 1) | {
     "dist_token": np.zeros((1, 1, 768)),
 }
 del PASST["pos_embed"]
-AST = small.behind("module.v.", timm(1214, 1)) | {
-    "module.mlp_head.1.weight": np.zeros((527, 768))
+AST = small.behind("module.v.", timm(146, 1)) | {  # for clips of 1 s
+    "module.v.dist_token": np.zeros((1, 1, 768)),
+    "module.mlp_head.1.weight": np.zeros((35, 768)),
 }
 RESNET = {"conv1.weight": 0, "layer1.0.conv1.weight": 0, "fc.weight": 0}
 HTSAT = {"layers.0.blocks.0.attn.relative_position_bias_table": 0, "tscam_conv.bias": 0}
@@ -207,7 +208,7 @@ def zeros(keys):
         (zeros(RESNET), "looks like a ResNet of torchvision"),
         (zeros(HTSAT), "looks like an HTS-AT"),
         (zeros(CLAP), "looks like a CLAP"),
-        ({"model": AST}, "looks like an AST"),
+        ({"model": AST}, r"ast, but pos_embed is \[1, 146, 768\] and should"),
         (PASST, "looks like a PaSST without frame positions"),
         (ADAM, "state of an optimiser"),
         (TOKENIZER, "a BEATs tokenizer"),

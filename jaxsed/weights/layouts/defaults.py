@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jaxsed.weights.layouts import ast, htsat
+
 
 def defaults(
     encoder: str, released: Mapping[str, np.ndarray]
@@ -22,6 +24,12 @@ def defaults(
         "m2d": _m2d,
         "frame_mn06": _counts,
         "frame_mn10": _counts,
+        "ast": _ast,
+        "ast_s16": _ast,
+        "ssast": _ssast,
+        "ssast_s10": _ast,
+        "ssast_frame": _ssast,
+        "htsat": _htsat,
     }.get(encoder)
     made = {} if make is None else make(released)
     return {key: value for key, value in made.items() if key not in released}
@@ -31,6 +39,35 @@ def _atst_frame(released):
     width = released["model.atst.pos_embed"].shape[-1]
     zeros = np.zeros((1, 1, width), np.float32)
     return {"model.atst.mask_embed": (zeros, "zeros")}
+
+
+def _ast(released):
+    """DeiT's classifiers of ImageNet, which stay in the original unused."""
+    width = released[f"{ast.TRANSFORMER}cls_token"].shape[-1]
+    return {
+        f"{ast.TRANSFORMER}{head}.{name}": (np.zeros(shape, np.float32), "zeros")
+        for head in ("head", "head_dist")
+        for name, shape in (("weight", (1000, width)), ("bias", (1000,)))
+    }
+
+
+def _ssast(released):
+    """And the size of spectrograms, by which the original fits positions."""
+    sizes = {"p_input_fdim": 128, "p_input_tdim": 1024}
+    return _ast(released) | {
+        f"{ast.WRAPPER}{name}": (np.array(size, np.int64), "of its pre-training")
+        for name, size in sizes.items()
+    }
+
+
+def _htsat(released):
+    """Buffers of front-end and windows, and a layer that stays in the original unused."""
+    made = {key: (array, "computed") for key, array in htsat.derived(released).items()}
+    bias = released.get(f"{htsat.MODEL}.tscam_conv.bias")
+    if bias is not None:
+        for name, shape in (("weight", (len(bias),) * 2), ("bias", bias.shape)):
+            made[f"{htsat.MODEL}.head.{name}"] = np.zeros(shape, np.float32), "zeros"
+    return made | _counts(released)
 
 
 def _counts(released):

@@ -7,7 +7,17 @@ of the files released with PretrainedSED (`models/prediction_wrapper.py`). NumPy
 from collections.abc import Iterable
 
 from jaxsed.errors import InputError
-from jaxsed.weights.layouts import asit, atst_frame, beats, fpasst, frame_mn, m2d
+from jaxsed.weights.layouts import (
+    asit,
+    ast,
+    atst_frame,
+    beats,
+    fpasst,
+    frame_mn,
+    htsat,
+    m2d,
+    ssast,
+)
 from jaxsed.weights.layouts.heads import (
     EMBEDDING_AFTER_LSTM,
     RECURRENT_LAYER,
@@ -25,6 +35,12 @@ FAMILIES: dict[str, Family] = {
     "asit": asit.FAMILY,
     "frame_mn06": frame_mn.FAMILY,
     "frame_mn10": frame_mn.FAMILY,
+    "ast": ast.FAMILY,
+    "ast_s16": ast.FAMILY,
+    "ssast": ssast.PRETRAINED,
+    "ssast_s10": ssast.FAMILY,
+    "ssast_frame": ssast.PRETRAINED,
+    "htsat": htsat.FAMILY,
 }
 
 
@@ -57,7 +73,44 @@ def rules_for(encoder_name: str, names: Iterable[str]) -> list[Rule]:
     n_layers = max((int(match[1]) + 1 for match in layers if match), default=0)
     for index in range(min(n_layers, len(names))):  # a silly number asks for no more
         rules += [rule.numbered(index) for rule in RECURRENT_LAYER]
-    for optional in (EMBEDDING_AFTER_LSTM, STRONG_HEAD, WEAK_HEAD):
-        if any(rule.key in names or rule.path in names for rule in optional):
+    weak_head = WEAK_HEAD
+    if _occurs(family.weak_head[:1], names) or _keys(family.weak_head) & names:
+        weak_head = family.weak_head
+    for optional in (EMBEDDING_AFTER_LSTM, STRONG_HEAD, weak_head, family.pretext):
+        if _occurs(optional, names):
             rules += optional
     return rules
+
+
+def head_keys(encoder_name: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Finds the heads in a checkpoint.
+
+    Args:
+        encoder_name: A key of `FAMILIES`.
+        names: Keys of the checkpoint.
+
+    Returns:
+        For "strong_head" and "weak_head", the checkpoint's keys by the path of our
+        parameter; of those that it has.
+    """
+    names = set(names)
+    found: dict[str, dict[str, str]] = {"strong_head": {}, "weak_head": {}}
+    for rule in rules_for(encoder_name, names):
+        head = rule.path.partition("/")[0]
+        for key in {rule.key, *rule.aliases} & names:
+            if head in found:
+                found[head][rule.path] = key
+    return found
+
+
+def pretext_occurs(encoder_name: str, names: Iterable[str]) -> bool:
+    """Says whether a checkpoint ends with pre-training, and has what that needs."""
+    return _occurs(FAMILIES[encoder_name].pretext, set(names))
+
+
+def _occurs(rules: Iterable[Rule], names: set[str]) -> bool:
+    return any({rule.key, rule.path, *rule.aliases} & names for rule in rules)
+
+
+def _keys(rules: Iterable[Rule]) -> set[str]:
+    return {key for rule in rules for key in (rule.key, *rule.aliases)}

@@ -131,6 +131,7 @@ class Family:
         head: What of `models.heads.HEADS` gives clips their logits.
         weak_head: Rules of its layer, where that is not `heads.WEAK_HEAD`; the first is
             for what a plain dense layer does not have.
+        pretext: Rules of what files have that end with pre-training, beside the encoder.
         derived: From arrays by key of the released layout what those have to hold that are
             no weights, by key: another front-end or geometry shows in them.
     """
@@ -142,6 +143,7 @@ class Family:
     licence: str = "MIT (PretrainedSED); the encoder's own licence may add to it"
     head: str = "linear"
     weak_head: tuple[Rule, ...] = ()
+    pretext: tuple[Rule, ...] = ()
     derived: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
 
 
