@@ -3,15 +3,18 @@
     jaxsed cost ast_s16 --head tokens
     jaxsed cost ast_s16 --head tokens --compressions none,patch_pi-4 --xla
     jaxsed cost ast_s16 --head tokens --phases fshift-4:5,none:3 --baseline 10
+    jaxsed cost --run runs/coarse
 
 An operation is a multiplication of a matrix product or convolution, an attention score,
 or an element that a LayerNorm gives, of one clip; `2x, G` is the unit of From Coarse to
-Fine. docs/costs.md says more, and what XLA's own count adds.
+Fine. --run tells what a run, or all in a folder of several, has cost so far, and its
+wall time. docs/costs.md says more, and what XLA's own count adds.
 
 Exit status: 0 counted; 1 refused.
 """
 
 import argparse
+from pathlib import Path
 
 from jaxsed.errors import InputError
 
@@ -21,7 +24,12 @@ TARGETS = ("clip", "frames")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `jaxsed cost`."""
-    parser.add_argument("encoder", metavar="ENCODER", help="such as ast_s16 or beats")
+    parser.add_argument(
+        "encoder", nargs="?", metavar="ENCODER", help="such as ast_s16 or beats"
+    )
+    parser.add_argument(
+        "--run", type=Path, metavar="DIR", help="folder of a run, instead of an encoder"
+    )
     parser.add_argument(
         "--head", default="linear", metavar="NAME", help="(default: %(default)s)"
     )
@@ -73,8 +81,39 @@ def run(args: argparse.Namespace) -> int:
     """Runs `jaxsed cost`; returns its exit status.
 
     Raises:
-        InputError: an unknown name, or phases without a baseline.
+        InputError: an unknown name, phases without a baseline, or no run.
     """
+    if (args.encoder is None) == (args.run is None):
+        raise InputError("give an encoder, such as ast_s16, or a run: --run DIR")
+    if args.run is not None:
+        _print_run(args.run)
+        return 0
+    return _print_encoder(args)
+
+
+def _print_run(workdir: Path) -> None:
+    from jaxsed.stages.run_cost import of_run
+
+    costs = of_run(workdir)
+    rows = [["training", "compression", "clips", "2x, G a clip", "2x, T", "seconds"]]
+    for cost in costs:
+        numbers = f"{cost.clips:,}", f"{cost.per_clip.gflops:.2f}", _tera(cost.gflops)
+        rows.append(
+            [cost.name or ".", cost.compression, *numbers, f"{cost.seconds:.0f}"]
+        )
+    if len(costs) > 1:
+        total = _tera(sum(cost.gflops for cost in costs))
+        clips = f"{sum(cost.clips for cost in costs):,}"
+        seconds = f"{sum(cost.seconds for cost in costs):.0f}"
+        rows.append(["all", "", clips, "", total, seconds])
+    _print_rows(rows)
+
+
+def _tera(gflops: float) -> str:
+    return f"{gflops / 1000:,.1f}"
+
+
+def _print_encoder(args: argparse.Namespace) -> int:
     from jaxsed.stages.cost import saved_percent
 
     if (args.phases is None) != (args.baseline is None):
@@ -139,6 +178,10 @@ def _print_table(args: argparse.Namespace, costs: dict) -> None:
         if args.xla:
             flops = xla_flops(_model(args, name), args.targets)
             rows[-1].append(f"{flops / 1e9:.2f}")
+    _print_rows(rows)
+
+
+def _print_rows(rows: list[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows)]
     for first, *others in rows:
         cells = (cell.rjust(width) for cell, width in zip(others, widths[1:]))

@@ -4,7 +4,9 @@ import pytest
 
 from jaxsed import cli
 from jaxsed.models import sed
+from jaxsed.models.operations import Operations
 from jaxsed.plan import cost_command
+from jaxsed.stages import run_cost
 from jaxsed.stages.cost import clip_operations, saved_percent
 
 
@@ -49,9 +51,24 @@ def test_xla_counts_more(capsys):
     assert float(ours) < float(xlas) < 1.3 * float(ours)
 
 
+def test_a_run(capsys, monkeypatch, tmp_path):
+    per_clip = Operations(10**9)
+    one = run_cost.RunCost("", "none", 3000, per_clip, 12.4)
+    monkeypatch.setattr(run_cost, "of_run", lambda workdir: [one])
+    _, row = lines(capsys, "--run", str(tmp_path))
+    assert row.split() == [".", "none", "3,000", "2.00", "6.0", "12"]
+    coarse = one._replace(name="phase1_c4", compression="fshift-4")
+    monkeypatch.setattr(run_cost, "of_run", lambda workdir: [coarse, one])
+    *_, total = lines(capsys, "--run", str(tmp_path))
+    assert total.split() == ["all", "6,000", "12.0", "25"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ((), "give an encoder, such as ast_s16, or a run"),
+        (("beats", "--run", "x"), "give an encoder, such as ast_s16, or a run"),
+        (("--run", "nowhere"), "is it the folder of a run?"),
         (("nope",), "unknown encoder 'nope'"),
         ((*OPTIONS, "--baseline", "3"), "--phases and --baseline belong together"),
         (

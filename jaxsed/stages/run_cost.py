@@ -1,0 +1,115 @@
+"""What a run has cost so far: operations of its forward passes, and time beside it.
+
+Both are read off what a run leaves in its folder, so nothing is paid for while it runs:
+its config says what a clip costs, its metrics how many clips there were and how fast.
+Evaluation is neither counted nor timed.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxsed.data.records import PreparedData
+from jaxsed.errors import InputError
+from jaxsed.models import sed
+from jaxsed.models.operations import Operations
+from jaxsed.stages import pretrain
+from jaxsed.stages.cost import clip_operations
+from jaxsed.stages.scoring import clip_length
+from jaxsed.training.logs import read_metrics
+from jaxsed.weights import files
+
+RATE = "train/clips_per_second"
+# What the loss of a stage looks at; stages that are none of these train nothing.
+TARGETS = {"weak": "clip", "strong": "frames", "pretrain": None}
+
+
+class RunCost(NamedTuple):
+    """Cost of one training, or of one phase of it.
+
+    Attributes:
+        name: Its folder, relative to that of the whole; "" for the whole itself.
+        compression: As `model.compression` has it.
+        clips: Clips seen, each as often as it was.
+        per_clip: Operations of one of them.
+        seconds: Wall time of the steps, with compiling the first of them.
+    """
+
+    name: str
+    compression: str
+    clips: int
+    per_clip: Operations
+    seconds: float
+
+    @property
+    def gflops(self) -> float:
+        """Of all forward passes, in units of 1e9, two for each operation."""
+        return self.clips * self.per_clip.gflops
+
+
+def of_run(workdir: Path) -> list[RunCost]:
+    """Returns the cost of every training in a folder, phases and links in their order.
+
+    Args:
+        workdir: of a run, finished or not.
+
+    Raises:
+        InputError: it is none, none of its links trains, or its data and model are gone.
+    """
+    costs = list(_trainings(workdir, ""))
+    if not costs:
+        raise InputError(f"{workdir}: no training has begun there")
+    return costs
+
+
+def _trainings(workdir: Path, name: str) -> Iterator[RunCost]:
+    path = workdir / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read: is it the folder of a run?"
+        ) from error
+    if config["stage"] in TARGETS:
+        yield _cost(config, workdir, name)
+        return
+    # Links come in the order of the config, phases in that of their names.
+    for link in config.get("order") or sorted(
+        p.name for p in workdir.glob("phase*_c*")
+    ):
+        if (workdir / link / "config.json").exists():
+            yield from _trainings(workdir / link, f"{name}/{link}".lstrip("/"))
+
+
+def _cost(config: Mapping[str, Any], workdir: Path, name: str) -> RunCost:
+    lines = read_metrics(workdir / "metrics.jsonl")
+    batch_size = config["batch_size"]
+    steps = lines[-1]["step"] if lines else 0
+    timed = [(line["step"], line[RATE]) for line in lines if RATE in line]
+    seconds = sum(
+        (step - before) * batch_size / rate
+        for (before, _), (step, rate) in itertools.pairwise([(0, 0.0), *timed])
+    )
+    compression = config["model"]["compression"]
+    per_clip = _per_clip(config, workdir)
+    return RunCost(name, compression, steps * batch_size, per_clip, seconds)
+
+
+def _per_clip(config: Mapping[str, Any], workdir: Path) -> Operations:
+    stage = config["stage"]
+    model = sed.build(n_classes=_n_classes(config, workdir), **config["model"])
+    options: dict[str, Any] = {}
+    if stage == "pretrain":
+        task = pretrain.task(config)
+        options = {"inputs": task.inputs, "draw": task.draw}
+    seconds = clip_length(config["data"]["clip_seconds"], model)
+    return clip_operations(model, TARGETS[stage], seconds, **options)
+
+
+def _n_classes(config: Mapping[str, Any], workdir: Path) -> int:
+    try:  # what a finished run has, wherever its data are now
+        return len(files.read_description(workdir / "model")["vocabulary"]["classes"])
+    except InputError:
+        return len(PreparedData(config["data"]["train"]).vocabulary)

@@ -1,0 +1,95 @@
+import json
+
+import pytest
+
+from jaxsed.errors import InputError
+from jaxsed.models import sed
+from jaxsed.models.operations import Operations
+from jaxsed.stages import chain, phases, pretrain, run_cost
+from jaxsed.stages.cost import clip_operations
+
+PER_CLIP = Operations(products=4 * 10**9)
+
+
+def write_run(folder, config, lines=()):
+    """What a training leaves; lines are (step, clips per second)."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    metrics = [{"step": step, run_cost.RATE: rate} for step, rate in lines]
+    if lines:
+        metrics.insert(1, {"step": lines[0][0], "eval/map": 0.5})
+    text = "".join(json.dumps(line) + "\n" for line in metrics)
+    (folder / "metrics.jsonl").write_text(text)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """What is counted, without counting: `(compression, targets, seconds)`."""
+    calls = []
+
+    def count(model, targets, seconds, **options):
+        calls.append((str(model.compression), targets, seconds))
+        return PER_CLIP
+
+    monkeypatch.setattr(run_cost, "clip_operations", count)
+    return calls
+
+
+def test_clips_and_seconds(small, tmp_path, counted):
+    write_run(tmp_path / "run", small("weak"), [(2, 4.0), (5, 8.0)])
+    (cost,) = run_cost.of_run(tmp_path / "run")
+    assert (cost.name, cost.compression, cost.clips) == ("", "none", 5 * 8)
+    assert cost.seconds == 2 * 8 / 4 + 3 * 8 / 8
+    assert cost.gflops == 40 * 8.0
+    assert counted == [("none", "clip", 10.0)]
+
+
+def test_what_the_stage_looks_at_is_counted(small, tmp_path):
+    config = small("strong", **{"data.clip_seconds": 2.0})
+    write_run(tmp_path / "run", config)
+    (cost,) = run_cost.of_run(tmp_path / "run")
+    model = sed.build(n_classes=n_classes(config), **config["model"])
+    assert cost.per_clip == clip_operations(model, "frames", 2.0)
+    assert (cost.clips, cost.seconds, cost.gflops) == (0, 0, 0)
+
+
+def n_classes(config):
+    with open(f"{config['data']['train']}/manifest.json", encoding="utf-8") as file:
+        return len(json.load(file)["classes"])
+
+
+def test_phases_and_chains(small, tmp_path, counted):
+    config = phases.in_phases(small(), "fshift", (4, 2, 1), (2, 2, 2))
+    links = phases.as_chain(config)["links"]
+    whole = tmp_path / "whole"
+    pipeline = {"stage": "chain", "order": ["scenes", "train"], "links": {}}
+    write_run(whole, pipeline)
+    write_run(whole / "scenes", {"stage": "scenes"})
+    write_run(whole / "train", config)
+    for name in list(links)[:2]:  # the last has not begun
+        write_run(whole / "train" / name, chain.resolve(links[name], whole), [(2, 4.0)])
+    costs = run_cost.of_run(whole)
+    assert [cost.name for cost in costs] == ["train/phase1_c4", "train/phase2_c2"]
+    assert [cost.compression for cost in costs] == ["fshift-4", "fshift-2"]
+    assert counted == [("fshift-4", "frames", 10.0), ("fshift-2", "frames", 10.0)]
+
+
+def test_pretraining_is_counted_with_what_it_hides(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        run_cost, "clip_operations", lambda *arguments, **options: options
+    )
+    names = {"model.encoder": "tiny_ssast", "model.head": "masked_patches"}
+    config = small("pretrain", **names)
+    config["pretext"] = dict(pretrain.DEFAULTS)
+    write_run(tmp_path / "run", config)
+    (cost,) = run_cost.of_run(tmp_path / "run")
+    assert cost.per_clip["inputs"] == ("mel", "hidden")
+    assert callable(cost.per_clip["draw"])
+
+
+def test_what_is_no_run(tmp_path):
+    with pytest.raises(InputError, match=r"config\.json cannot be read: is it the fol"):
+        run_cost.of_run(tmp_path)
+    write_run(tmp_path / "scenes", {"stage": "scenes"})
+    with pytest.raises(InputError, match="scenes: no training has begun there"):
+        run_cost.of_run(tmp_path / "scenes")
