@@ -1,18 +1,24 @@
 """The recipes say what the paper says, and what they are asked for."""
 
 import importlib
+from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
+from configs import ast as ast_recipes
 from configs import common
+from configs import htsat as htsat_recipes
 from jaxsed import optim
 from jaxsed.augment import pipeline as augment
 from jaxsed.errors import InputError
 from jaxsed.models import sed
+from jaxsed.stages import phases
 from jaxsed.stages.program import init_params
 from jaxsed.weights import zoo
 
+RATES = Path(__file__).parent / "golden" / "recipe.npz"
 TRAINED = ("weak", "teacher", "student", "li2024")
 
 
@@ -34,6 +40,102 @@ def test_every_recipe_fits_every_model(name, model):
     optim.build_optimizer(
         config["optim"], params, config["steps"], network.encoder.layer_names
     )
+
+
+def rates(config, epoch_steps, epochs):
+    """The learning rate at the last step of each epoch, when every warm-up is over."""
+    params = {"kernel": jax.ShapeDtypeStruct((2, 2), np.float32)}
+    _, schedule = optim.build_optimizer(config.optim.to_dict(), params, config.steps)
+    schedule = jax.jit(jax.vmap(schedule))
+    return schedule((1 + np.arange(epochs)) * epoch_steps - 1)
+
+
+@pytest.mark.parametrize("data", ast_recipes.RECIPES)
+def test_asts_recipes_can_be_run(data):
+    config = recipe("ast", f"data={data},clips=120000").to_dict()
+    augment.resolve(config["augment"])
+    tiny = {**config["model"], "encoder": f"tiny_{config['model']['encoder']}"}
+    network = sed.build(n_classes=35, **tiny)
+    assert network.frontend.name == config["model"]["frontend"]
+    params = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
+    optim.build_optimizer(config["optim"], params, config["steps"])
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "options"),
+    [
+        ("audioset", "audioset_full", ""),
+        ("audioset_balanced", "audioset_balanced", ""),
+        ("esc50", "esc50_audioset_init", ",lr=1e-5"),
+        ("speech_commands", "speechcommands", ""),
+        ("vggsound", "like_audioset_20_epochs", ""),
+    ],
+)
+def test_asts_rates_are_the_original_ones(data, name, options):
+    with np.load(RATES) as golden:
+        expected = golden[f"lr/{name}"]
+    config = recipe("ast", f"data={data}{options}")
+    epoch_steps = config.steps // len(expected)
+    found = rates(config, epoch_steps, len(expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_asts_settings():
+    full, small = recipe("ast"), recipe("ast", "data=audioset_balanced")
+    assert (full.model.encoder, full.model.head) == ("ast", "tokens")
+    assert recipe("ast", "stride=16").model.encoder == "ast_s16"
+    assert full.data.sampling == "balanced" and small.data.sampling == "uniform"
+    assert (full.average.last, small.average.last) == (5, 20)
+    assert (full.optim.beta1, full.optim.l2_penalty) == (0.95, 5e-7)
+    assert full.data.wavmix_probability == 0.5 and not full.data.wavmix_major
+    assert full.augment.specaugment_fill == pytest.approx(4.2677393 / 2 / 4.5689974)
+    words = recipe("ast", "data=speech_commands")
+    assert words.augment.noise_probability == 1.0 and words.clip_loss == "bce"
+    assert words.augment.specaugment_time_part * 98 == 48
+    assert words.eval.clip_seconds == words.data.clip_seconds == 1.0
+    fold = recipe("ast", "data=esc50")
+    assert fold.clip_loss == "ce" and fold.optim.warmup_steps == 0
+    voices = recipe("ast", "data=voxceleb,batch=96,lr=8e-5")
+    assert (voices.batch_size, voices.optim.max_lr) == (96, 8e-5)
+    with pytest.raises(InputError, match="did you mean 'esc50'"):
+        recipe("ast", "data=esc")
+    with pytest.raises(InputError, match="stride '12'"):
+        recipe("ast", "stride=12")
+
+
+@pytest.mark.parametrize("data", htsat_recipes.RECIPES)
+def test_htsats_recipes_have_its_rates(data):
+    config = recipe("htsat", f"data={data}")
+    epochs = htsat_recipes.RECIPES[data].epochs
+    with np.load(RATES) as golden:
+        expected = golden["lr/htsat_scale"][:epochs] * golden["lr/htsat_base"]
+    found = rates(config, config.steps // epochs, len(expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert config.optim.name == "adamw" and config.optim.clip_norm == 1.0
+    is_audioset = data == "audioset"
+    assert (config.average.best, config.data.sampling) == (
+        (15, "class_queue") if is_audioset else (0, "uniform")
+    )
+    assert (config.augment.mixup_probability == 1.0) == is_audioset
+    assert not config.augment.mixup_targets and not config.augment.mixup_major
+    network = sed.build(
+        n_classes=50, **{**config.model.to_dict(), "encoder": "tiny_htsat"}
+    )
+    params = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
+    optim.build_optimizer(config.optim.to_dict(), params, config.steps)
+
+
+def test_step_2_is_efficientats_routine():
+    config = recipe("weak", "model=fpasst")
+    assert config.steps == 200 * 391
+    found = np.asarray(rates(config, 391, 200)) / config.optim.max_lr
+    assert found[0] < 0.02 and (found[8:81] == 1).all()
+    np.testing.assert_allclose(found[175:], 0.01, rtol=1e-5)
+    assert config.data.sampling == "balanced_epoch"
+    assert config.data.importance_offset_clips == 100
+    assert (config.patchout, recipe("weak", "model=asit").patchout) == (0.3, 0.0)
+    assert not config.teacher.logits
+    assert recipe("weak", "logits=runs/as_logits").teacher.weight == 0.9
 
 
 def test_settings_of_the_paper():
@@ -97,3 +199,59 @@ def test_released_settings_differ_where_the_code_does():
 def test_a_mistake_in_the_arguments_is_named(text, message):
     with pytest.raises(InputError, match=message):
         recipe("teacher", text)
+
+
+def test_students_in_phases_keep_the_recipe():
+    whole = recipe("student", "model=beats").to_dict()
+    config = recipe("student", "model=beats,phases=4-2-1,method=patch_pi").to_dict()
+    chain = phases.as_chain(config)
+    links = [chain["links"][name] for name in chain["order"]]
+    assert [link["model"]["compression"] for link in links] == [
+        "patch_pi-4",
+        "patch_pi-2",
+        "none",
+    ]
+    # 18, 18 and 84 of 120 epochs of 395 steps.
+    assert [link["steps"] for link in links] == [18 * 395, 18 * 395, 84 * 395]
+    assert links[0]["init"] == "BEATs_weak" and links[2]["carry"] == "all"
+    own = {"steps", "model", "seed", "init", "carry", "prior_bias"}
+    for link in links:
+        assert {k: v for k, v in link.items() if k not in own} == {
+            k: v for k, v in whole.items() if k not in own
+        }
+
+
+def test_coarse_to_fine_has_the_papers_lengths():
+    def epochs(text):
+        config = recipe("coarse_to_fine", text).to_dict()
+        epoch_steps = config["training"]["every"]["evaluate"]
+        assert all(steps % epoch_steps == 0 for steps in config["steps"])
+        return [steps // epoch_steps for steps in config["steps"]]
+
+    assert epochs("data_set=audioset,phases=2-1") == [1, 4]
+    for name in ("vggsound", "voxceleb1", "kinetics_sounds"):
+        assert epochs(f"data_set={name}") == [5, 15]
+        assert epochs(f"data_set={name},phases=4-2-1") == [3, 3, 14]
+    training = recipe("coarse_to_fine", "until=0.494,method=avg_pool").training
+    assert training.until.to_dict() == {"metric": "eval/accuracy", "value": 0.494}
+    assert (training.optim.max_lr, training.batch_size) == (1e-5, 12)
+    assert [training.optim.table[k][1] for k in range(3)] == [1.0, 0.5, 0.25]
+    assert not training.data.wavmix_probability and not training.average.last
+    of_audioset = recipe("coarse_to_fine", "data_set=audioset").training
+    assert of_audioset.data.wavmix_probability == 0.5
+    with pytest.raises(InputError, match="did you mean 'vggsound'"):
+        recipe("coarse_to_fine", "data_set=vggsond")
+    with pytest.raises(InputError, match="phases=1-4"):
+        recipe("coarse_to_fine", "phases=1-4")
+
+
+@pytest.mark.parametrize("stage", ["weak", "strong"])
+def test_coarse_to_fine_in_miniature_names_what_it_makes(stage):
+    config = recipe("coarse_to_fine", f"data=scenes,stage={stage}").to_dict()
+    taught = [] if stage == "weak" else ["teacher", "ensemble"]
+    names = ["scenes", "unheard", *taught, "baseline", "phases"]
+    assert list(config["order"]) == names
+    baseline, in_phases = (config["links"][n] for n in ("baseline", "phases"))
+    assert sum(in_phases["steps"]) == baseline["steps"]
+    assert baseline["data"]["train"] == "@/scenes/prepared/train"
+    assert bool(baseline["teacher"]["logits"]) == (stage == "strong")
