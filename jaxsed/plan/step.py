@@ -88,7 +88,9 @@ def abstract_batch(
     else:
         batch["clip_labels"] = ((n_classes,), kind)
     if config["teacher"]["logits"]:
-        batch |= {"teacher": (frames, np.float16), "teacher_valid": ((), np.bool_)}
+        of_frames = targets == "frames"
+        name, shape = ("teacher", frames) if of_frames else ("clip_teacher", frames[1:])
+        batch |= {name: (shape, np.float16), "teacher_valid": ((), np.bool_)}
     return {
         name: jax.ShapeDtypeStruct((config["batch_size"], *shape), dtype)
         for name, (shape, dtype) in batch.items()
