@@ -12,6 +12,7 @@ import numpy as np
 from jaxsed.models.blocks import layer_norm
 from jaxsed.models.initializers import fan_in_uniform
 from jaxsed.models.pooling import attention_pool
+from jaxsed.models.resize import bilinear_matrix
 from jaxsed.models.token_semantic import TokenSemanticHead
 from jaxsed.models.tokens import before
 
@@ -34,7 +35,7 @@ def align(frames: jax.Array, n_frames: int) -> jax.Array:
     length = frames.shape[1]
     if length == n_frames:
         return frames
-    weights = average_matrix if length > n_frames else linear_matrix
+    weights = average_matrix if length > n_frames else bilinear_matrix
     matrix = jnp.asarray(weights(length, n_frames), frames.dtype)
     return jnp.einsum(
         "ns,bsd->bnd", matrix, frames, precision=jax.lax.Precision.HIGHEST
@@ -76,25 +77,6 @@ def average_matrix(length: int, n_frames: int) -> np.ndarray:
     position = np.arange(length)
     inside = (position >= start[:, None]) & (position < stop[:, None])
     matrix = inside / (stop - start)[:, None]
-    matrix.setflags(write=False)
-    return matrix
-
-
-@functools.cache
-def linear_matrix(length: int, n_frames: int) -> np.ndarray:
-    """Linear interpolation between frame centres, the outer frames held.
-
-    Args:
-        length: Number of frames in.
-        n_frames: Number of frames out.
-
-    Returns:
-        float64 `[n_frames, length]`, not writable.
-    """
-    centre = (np.arange(n_frames) + 0.5) * length / n_frames - 0.5
-    centre = np.clip(centre, 0, length - 1)
-    distance = np.abs(centre[:, None] - np.arange(length))
-    matrix = np.maximum(0.0, 1.0 - distance)
     matrix.setflags(write=False)
     return matrix
 

@@ -11,7 +11,6 @@ from jaxsed.models.heads import (
     LinearHead,
     align,
     average_matrix,
-    linear_matrix,
 )
 from tests import goldens
 
@@ -36,14 +35,11 @@ def test_align_keeps_constants_and_order(length):
     np.testing.assert_allclose(align(jnp.ones_like(ramp), 250), 1, rtol=1e-6)
 
 
-def test_matrices_average_and_interpolate():
+def test_a_matrix_averages_with_overlap():
     third = 1 / 3
     np.testing.assert_allclose(
         average_matrix(5, 2),
         [[third, third, third, 0, 0], [0, 0, third, third, third]],
-    )
-    np.testing.assert_allclose(
-        linear_matrix(2, 4), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
     )
 
 

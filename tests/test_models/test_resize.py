@@ -73,6 +73,11 @@ def test_antialias_weighs_all_points_in_reach(n_in, n_out):
         np.testing.assert_allclose(row, np.divide(weights, sum(weights)), atol=1e-14)
 
 
+def test_bilinear_holds_the_outermost_points():
+    expected = [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
+    np.testing.assert_array_equal(bilinear_matrix(2, 4), expected)
+
+
 def test_beginnings_meet_where_the_scale_is_given():
     matrix = bilinear_matrix(62, 16, scale=4)
     # The middle of the last step of 4 lies beyond the last of 62 steps, which is held.

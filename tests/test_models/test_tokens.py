@@ -110,3 +110,33 @@ def test_a_short_clip_is_extended_by_its_last_step(grid):
     rows = grid.n_frames(grid.mel_frames) - grid.n_frames(grid.mel_frames - 4 - 2)
     last = frames[0, n_valid - rows : n_valid, 0]
     np.testing.assert_array_equal(alone[0, -rows:, 0], last)
+
+
+@pytest.mark.parametrize("wider_steps", [False, True])
+@pytest.mark.parametrize(("grid", "steps"), [(FRAMES, 3), (KEPT, 3), (JOINED, 3)])
+def test_a_compressed_grid_covers_the_same_time(grid, steps, wider_steps):
+    coarse = grid.compressed(4, wider_steps=wider_steps)
+    assert (coarse.steps, coarse.full_steps, coarse.factor) == (steps, 10, 4)
+    assert coarse.frame_rate_hz == grid.frame_rate_hz / 4
+    assert coarse.frames_per_step == (16 if wider_steps else 4)
+    assert coarse.mel_frames == (grid.mel_frames if wider_steps else 11)
+    n_mel_frames = 9 if wider_steps else 3  # a bit more than two steps, of ten
+    assert coarse.n_steps(n_mel_frames) == 1
+    assert coarse.n_steps(coarse.mel_frames) == steps
+
+
+@pytest.mark.parametrize("grid", [FRAMES, KEPT, JOINED])
+def test_refined_frames_lie_at_the_times_of_full_resolution(grid):
+    coarse = grid.compressed(4, wider_steps=True)
+    rows, kept = (1 if grid.joins_rows else grid.rows), grid.keeps_prefix
+    times = 4 * np.arange(3) + 1.5  # middles, in steps at full resolution
+    others = np.stack([times, *[times + 100] * (rows - 1)], axis=1).ravel()
+    frames = jnp.asarray(np.concatenate([[-1.0] * kept, others]))[None, :, None]
+    refined = np.asarray(coarse.refined(frames))[0, :, 0]
+    assert refined.shape == (grid.n_frames(grid.mel_frames),)
+    assert (refined[:kept] == -1).all()
+    expected = np.clip(np.arange(10), 1.5, None)  # the first is held before its middle
+    by_row = refined[kept:].reshape(10, rows)
+    np.testing.assert_allclose(by_row[:, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(by_row[:, -1], expected + 100 * (rows > 1), atol=1e-6)
+    assert grid.refined(frames) is frames
