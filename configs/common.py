@@ -126,7 +126,6 @@ def ensemble(teachers: dict[str, str]) -> ConfigDict:
             "teachers": dict(teachers),
             "data": {"train": "", "eval": "", "clip_seconds": 0.0, "workers": 0},
             "targets": "frames",  # whose logits are stored: frames | clip
-            "targets": "frames",  # whose logits are stored: frames | clip
             "dtype": "float32",  # bfloat16: matmuls only
             "batch_size": defaults.batch_size,  # of each process
             "shard_clips": 1024,  # clips a file of logits
@@ -192,13 +191,13 @@ def start_of(model: str, step2: bool) -> str:
 
 
 def arguments(
-    text: str, models: Iterable[str] = tuple(STARTS), **defaults: Any
+    text: str, known_models: Iterable[str] = tuple(STARTS), **defaults: Any
 ) -> ConfigDict:
     """Parses what follows the colon of `--config=configs/student.py:model=beats,seed=2`.
 
     Args:
         text: `name=value` pairs, separated by commas.
-        models: what the argument `model` may be, if there is one; or the tiny twin of
+        known_models: what the argument `model` may be, if there is one; or the tiny twin of
             one. The five of step 3 unless others are given.
         **defaults: every argument there is; a value is read as the type of its default.
 
@@ -213,7 +212,7 @@ def arguments(
             raise InputError(f"argument {name!r} has no value: give {name}=VALUE")
         found[name] = _read(name, value, type(defaults[name]))
     if "model" in found:
-        check_known("model", found["model"].removeprefix("tiny_"), models)
+        check_known("model", found["model"].removeprefix("tiny_"), known_models)
     return ConfigDict(found)
 
 

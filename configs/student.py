@@ -16,6 +16,12 @@ HDF5 file with the ensemble's logits). Table I's ablations: "without KD" is
 `released=true` does what the released code does where it differs from the paper:
 20,000 warm-up steps, augmentation drawn once a batch, time rolling, median 0.36 s.
 
+Coarse to fine, which neither paper has for students: `phases=2-1` (4-1, 4-2-1) and
+`method=fshift` (avg_pool, max_pool, patch_bl, patch_pi), see configs/coarse_to_fine.py.
+Labels and the ensemble's logits stay at 40 ms in every phase; the last phase, and the
+model it leaves in `WORKDIR/model`, is the plain student. What all phases have in common
+is then `--config.training.KEY`.
+
 Cost: docs/plan.md. Expected PSDS1 (Table I): ATST-F 45.8, BEATs 46.5, fPaSST 45.4, M2D
 46.3, ASiT 46.2; without RNN 45.7, 45.8, 45.3, 46.0, 46.1; without step 2 45.7, 46.3,
 45.2, 44.9, 46.2.
@@ -42,6 +48,8 @@ def get_config(text: str = "") -> ConfigDict:
         logits="runs/ensemble/logits",
         step2=True,
         released=False,
+        phases="1",
+        method="fshift",
     )
     config = common.student(given.model, given.seed)
     config = common.full_size(config, given.data, EPOCHS)
@@ -53,4 +61,4 @@ def get_config(text: str = "") -> ConfigDict:
         config.augment = ConfigDict(augment.RELEASED_STUDENT)
         config.optim.warmup_steps = 20_000
         config.eval.median_seconds = RELEASED_CODE_MEDIAN_SECONDS
-    return config
+    return common.in_phases(config, given.method, given.phases, EPOCHS)

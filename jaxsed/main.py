@@ -8,6 +8,7 @@ Exit status: 0 the run is finished; 1 refused, or nothing could be done; 2 wrong
 75 told to stop by SIGTERM, saved, to be started again; 130 stopped by Ctrl-C.
 """
 
+import functools
 import logging
 import sys
 import traceback
@@ -47,7 +48,16 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
     """
     import jax
 
-    from jaxsed.stages import chain, ensemble, scenes, strong, summary, weak
+    from jaxsed.stages import (
+        chain,
+        ensemble,
+        phases,
+        pretrain,
+        scenes,
+        strong,
+        summary,
+        weak,
+    )
     from jaxsed.training import processes
 
     def on_first(stage):
@@ -55,12 +65,14 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
 
     stages = {
         "scenes": on_first(scenes.run),
+        "pretrain": pretrain.run,
         "weak": weak.run,
         "strong": strong.run,
         "ensemble": ensemble.run,
         "summary": on_first(summary.run),
     }
-    stages["chain"] = lambda config, workdir: chain.run(config, workdir, stages)
+    for name, of_stages in (("chain", chain.run), ("phases", phases.run)):
+        stages[name] = functools.partial(of_stages, stages=stages)
     check_known("stage", config["stage"], stages)
     # Teachers that differ in their seed, and a run that goes on, need no new compile.
     jax.config.update("jax_compilation_cache_dir", str((workdir / ".xla").resolve()))

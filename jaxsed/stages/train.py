@@ -63,8 +63,8 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
 
     Ends after `config.steps`, or at the first evaluation that passes `config.until`:
     then the model saved is the one that passed, and the last line of `metrics.jsonl`
-    says so. With `config.average` it is the mean of several evaluated ones, which is
-    evaluated once more, as `average/METRIC`.
+    says so. Without that, and with `config.average`, it is the mean of several evaluated
+    ones, which is evaluated once more, as `average/METRIC`.
 
     Start order: this run's own newest checkpoint, else the model folder `config.init`,
     else random weights.
@@ -112,8 +112,8 @@ def fit(
     """Trains from wherever the run stands.
 
     Returns:
-        Its last state, with the mean of the snapshots for parameters if there are any;
-        whether an evaluation ended it; and its log.
+        Its last state, with the mean of the snapshots for parameters if there are any
+        and no evaluation ended it; whether one did; and its log.
     """
     batches = training_data(config, data, program.model, task.targets)
     checkpoints = Checkpoints(workdir / "checkpoints")
@@ -157,7 +157,7 @@ def fit(
         snapshots=snapshots,
     )
     checkpoints.close()
-    if snapshots.active:
+    if snapshots.active and not passed:
         shapes, shardings = program.abstract_state.params, program.shardings.params
         state = state.replace(params=snapshots.mean(shapes, shardings))
         found = scorer(task.to_detector(state.params))
