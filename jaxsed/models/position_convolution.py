@@ -42,8 +42,15 @@ class PositionConvolution(nn.Module):
         magnitude = self.param("magnitude", lambda _: tap_norms(direction))
         bias = self.param("bias", nn.initializers.zeros, (width,))
         kernel = direction * (magnitude / tap_norms(direction))[:, None, None]
-        convolved = grouped_convolution(
-            tokens, jnp.asarray(kernel, self.dtype), self.groups
+
+        def plain(tokens, kernel):
+            return grouped_convolution(tokens, kernel, self.groups)
+
+        def paired(tokens, kernel):
+            return paired_convolution(tokens, kernel, self.groups)
+
+        convolved = jax.lax.platform_dependent(
+            tokens, jnp.asarray(kernel, self.dtype), tpu=paired, default=plain
         )
         return gelu(convolved + jnp.asarray(bias, self.dtype))
 
@@ -66,6 +73,48 @@ def grouped_convolution(frames: jax.Array, kernel: jax.Array, groups: int) -> ja
         `[b, s, d]`.
     """
     return _convolve(frames, kernel, groups)
+
+
+def paired_convolution(frames: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """`grouped_convolution`, two frames at a time.
+
+    For matrix units that are wider than a group: the features of a pair of frames lie
+    side by side, and the kernel leads from pairs to pairs.
+
+    Args:
+        frames: `[b, s, d]`.
+        kernel: `[taps, d / groups, d]`.
+        groups: Output features see the inputs of their own group only.
+
+    Returns:
+        `[b, s, d]`.
+    """
+    n_clips, length, width = frames.shape
+    taps, features, _ = kernel.shape
+    n_pairs, before = -(-length // 2), taps // 2
+    pairs_before = -(-before // 2)
+    lead = 2 * pairs_before - before
+    n_seen = -(-(lead + taps + 1) // 2)  # pairs
+    # The second frame of a pair meets each tap one frame later.
+    frames = jnp.pad(frames, ((0, 0), (0, 2 * n_pairs - length), (0, 0)))
+    delays = (lead, lead + 1)
+    delayed = [
+        jnp.pad(kernel, ((delay, 2 * n_seen - taps - delay), (0, 0), (0, 0))).reshape(
+            n_seen, 2 * features, groups, -1
+        )
+        for delay in delays
+    ]
+    by_pair = frames.reshape(n_clips, n_pairs, 2, groups, features).swapaxes(2, 3)
+    convolved = jax.lax.conv_general_dilated(
+        by_pair.reshape(n_clips, n_pairs, 2 * width),
+        jnp.concatenate(delayed, axis=-1).reshape(n_seen, 2 * features, 2 * width),
+        window_strides=(1,),
+        padding=[(pairs_before, n_seen - 1 - pairs_before)],
+        dimension_numbers=LAYOUT,
+        feature_group_count=groups,
+    )
+    by_pair = convolved.reshape(n_clips, n_pairs, groups, 2, -1).swapaxes(2, 3)
+    return by_pair.reshape(n_clips, 2 * n_pairs, width)[:, :length]
 
 
 def _convolve(frames, kernel, groups):

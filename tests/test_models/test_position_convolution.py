@@ -7,6 +7,7 @@ from jaxsed.models.position_convolution import (
     PositionConvolution,
     grouped_convolution,
     kernel_gradient,
+    paired_convolution,
     tap_norms,
 )
 
@@ -38,6 +39,18 @@ def test_grouped_convolution_is_the_definition(taps, groups):
     np.testing.assert_allclose(
         grouped_convolution(frames, kernel, groups),
         by_definition(frames, kernel, groups),
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("taps", "length"), [(4, 12), (4, 11), (5, 10), (6, 11), (7, 12), (32, 11)]
+)
+def test_pairs_of_frames_see_the_same(taps, length):
+    frames, kernel = drawn(taps, groups=3, length=length)
+    np.testing.assert_allclose(
+        paired_convolution(frames, kernel, 3),
+        by_definition(frames, kernel, 3),
         atol=1e-4,
     )
 
