@@ -228,21 +228,44 @@ def test_coarse_to_fine_has_the_papers_lengths():
         assert all(steps % epoch_steps == 0 for steps in config["steps"])
         return [steps // epoch_steps for steps in config["steps"]]
 
-    assert epochs("data_set=audioset,phases=2-1") == [1, 4]
-    for name in ("vggsound", "voxceleb1", "kinetics_sounds"):
-        assert epochs(f"data_set={name}") == [5, 15]
-        assert epochs(f"data_set={name},phases=4-2-1") == [3, 3, 14]
-    training = recipe("coarse_to_fine", "until=0.494,method=avg_pool").training
-    assert training.until.to_dict() == {"metric": "eval/accuracy", "value": 0.494}
-    assert (training.optim.max_lr, training.batch_size) == (1e-5, 12)
-    assert [training.optim.table[k][1] for k in range(3)] == [1.0, 0.5, 0.25]
-    assert not training.data.wavmix_probability and not training.average.last
-    of_audioset = recipe("coarse_to_fine", "data_set=audioset").training
-    assert of_audioset.data.wavmix_probability == 0.5
-    with pytest.raises(InputError, match="did you mean 'vggsound'"):
-        recipe("coarse_to_fine", "data_set=vggsond")
-    with pytest.raises(InputError, match="phases=1-4"):
-        recipe("coarse_to_fine", "phases=1-4")
+    assert epochs("data=audioset,phases=2-1") == [1, 4]
+    for name in ("vggsound", "voxceleb", "kinetics_sounds"):
+        assert epochs(f"data={name}") == [5, 15]
+        assert epochs(f"data={name},phases=4-2-1") == [3, 3, 14]
+
+
+def test_coarse_to_fine_is_the_recipe_that_it_splits():
+    config = recipe("coarse_to_fine", "data=voxceleb,until=0.419,method=avg_pool")
+    whole = recipe("ast", "data=voxceleb,stride=16").to_dict()
+    until = {"metric": "eval/accuracy", "value": 0.419}
+    del whole["steps"], whole["model"]["compression"]
+    assert config.training.to_dict() == {**whole, "until": until}
+    assert config.method == "avg_pool"
+    swin = recipe("coarse_to_fine", "model=htsat,data=audioset").training
+    assert (swin.model.encoder, swin.optim.name) == ("htsat", "adamw")
+    step2 = recipe("coarse_to_fine", "model=fpasst,data=audioset,batch=64")
+    assert (step2.training.patchout, step2.training.batch_size) == (0.3, 64)
+    text = "stage=strong,model=beats,folder=x,logits=y,lr=1e-3,epochs=12"
+    frames = recipe("coarse_to_fine", text)
+    assert frames.steps == (3 * 395, 9 * 395) and frames.training.optim.max_lr == 1e-3
+    assert (
+        frames.training.teacher.logits == "y" and frames.training.data.eval == "x/eval"
+    )
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("data=vggsond", "did you mean 'vggsound'"),
+        ("data=voxceleb,model=htsat", "unknown data of htsat"),
+        ("phases=1-4", "phases=1-4"),
+        ("stage=strog", "did you mean 'strong'"),
+        ("stage=strong,batch=8", "unknown argument 'batch'"),
+    ],
+)
+def test_a_mistake_in_coarse_to_fine_is_named(text, message):
+    with pytest.raises(InputError, match=message):
+        recipe("coarse_to_fine", text)
 
 
 @pytest.mark.parametrize("stage", ["weak", "strong"])
