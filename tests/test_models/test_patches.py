@@ -75,6 +75,16 @@ def test_a_stored_table_is_resized_height_over_time_and_width_over_frequency():
         np.testing.assert_allclose(np.diff(others, axis=constant), 0, atol=1e-6)
 
 
+def test_a_stored_table_gives_a_time_its_position_whatever_the_compression():
+    stored = np.random.default_rng(0).normal(size=(11, 4)).astype(np.float32)
+    _, full = positions_on_grid(stored, BY_TIME, RESIZED)
+    _, coarse = positions_on_grid(
+        stored, BY_TIME.compressed(2, wider_steps=False), RESIZED
+    )
+    pairs = np.asarray(full).reshape(3, 2, 2, 4)
+    np.testing.assert_allclose(coarse, pairs.mean(axis=1), atol=1e-6)
+
+
 def test_gradients_reach_the_stored_table():
     embed = PatchEmbed(BY_TIME, CONFIG, "float32", stored_grid=RESIZED)
     mel = random_mel(96)
