@@ -92,7 +92,7 @@ def _cost(config: Mapping[str, Any], workdir: Path, name: str) -> RunCost:
         (step - before) * batch_size / rate
         for (before, _), (step, rate) in itertools.pairwise([(0, 0.0), *timed])
     )
-    compression = config["model"]["compression"]
+    compression = config["model"].get("compression", "none")
     per_clip = _per_clip(config, workdir)
     return RunCost(name, compression, steps * batch_size, per_clip, seconds)
 
@@ -104,7 +104,7 @@ def _per_clip(config: Mapping[str, Any], workdir: Path) -> Operations:
     if stage == "pretrain":
         task = pretrain.task(config)
         options = {"inputs": task.inputs, "draw": task.draw}
-    seconds = clip_length(config["data"]["clip_seconds"], model)
+    seconds = clip_length(config["data"].get("clip_seconds", 0.0), model)
     return clip_operations(model, TARGETS[stage], seconds, **options)
 
 
