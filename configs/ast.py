@@ -9,7 +9,7 @@ on every host of a pod, with a workdir that all of them see:
 Arguments: `data` (audioset, audioset_balanced, vggsound, voxceleb, kinetics_sounds, esc50,
 speech_commands), `folder` (of `jaxsed prepare`; data/NAME), `stride` (10: patches overlap,
 as released; 16: they do not, as in From Coarse to Fine; 0: that of the paper named below),
-`init` (a model to start from; by default ImageNet's), `seed`, `lr`, `epochs`, `batch`,
+`init` (a model to start from; by default `imagenet`), `seed`, `lr`, `epochs`, `batch`,
 `clips` (an epoch). `lr=0`, `epochs=0`, `batch=0` and `clips=0` are the paper's. Its batches
 are small: on 8 devices give `batch=96,lr=8e-5`, or make do with fewer devices.
 
@@ -45,8 +45,8 @@ from jaxsed.errors import check_known
 from jaxsed.frontends.presets import PRESETS
 from jaxsed.schedules import by_epoch, stairs
 
-IMAGE_NET = "deit_base_distilled_patch16_384"
 ENCODERS = {10: "ast", 16: "ast_s16"}
+IMAGENET = {10: "AST_imagenet", 16: "AST_imagenet_s16"}  # DeiT's, made to fit
 WARMUP_STEPS, WARMUP_EVERY = 1000, 50
 MIX_ALPHA = 10.0
 MASKED_BINS = 48
@@ -156,7 +156,7 @@ def get_config(text: str = "") -> ConfigDict:
         data="audioset",
         folder="",
         stride=0,
-        init=IMAGE_NET,
+        init="imagenet",
         seed=0,
         lr=0.0,
         epochs=0,
@@ -168,9 +168,9 @@ def get_config(text: str = "") -> ConfigDict:
     epochs = given.epochs or recipe.epochs
     config = common.training("weak")
     config.seed = given.seed
-    config.init = given.init
     stride = given.stride or recipe.stride
     check_known("stride", str(stride), map(str, ENCODERS))
+    config.init = IMAGENET[stride] if given.init == "imagenet" else given.init
     config.model.encoder = ENCODERS[stride]
     config.model.frontend = recipe.frontend
     config.model.head = "tokens"

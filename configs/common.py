@@ -47,9 +47,10 @@ def training(stage: str) -> ConfigDict:
                 "sequence": "none",  # or bigru | bilstm | attention | transformer | mamba
                 "sequence_width": 2048,
                 "sequence_layers": 2,
-                "head": "linear",  # clip logits: linear | attention
+                "head": "linear",  # clip logits: linear | attention | tokens | cls
                 "dtype": "float32",  # bfloat16: matmuls only
                 "compression": "none",  # fewer time steps: fshift-4, patch_pi-2
+                "frontend": "",  # with another data set's statistics: ast_esc50
             },
             "init": "",  # model to start from: a folder, or a name (BEATs_weak)
             "carry": "encoder",  # what of it: encoder (under fresh heads) | all

@@ -8,6 +8,8 @@ row "Proposed pipeline" of Table I in arXiv:2409.09546 (AudioSet Strong, without
 penalty), a mean of three runs.
 """
 
+import dataclasses
+
 from jaxsed.weights.zoo_clip_models import AST, SSAST
 from jaxsed.weights.zoo_entry import Entry, Licence
 
@@ -243,4 +245,22 @@ ORIGINALS = (
         note="of the authors' notebook; their folder has six, HTSAT_AudioSet_Saved_N",
     ),
 )
-ENTRIES: tuple[Entry, ...] = (*STRONG, *WEAK, *SSL, *ORIGINALS, *AST, *SSAST)
+# The same file, made to fit AST's patches as AST's constructor does.
+IMAGENET = tuple(
+    dataclasses.replace(
+        next(entry for entry in ORIGINALS if entry.paper == DEIT_PAPER),
+        name=name,
+        encoder=encoder,
+        note="what AST starts from: DeiT, a model of images",
+    )
+    for name, encoder in (("AST_imagenet", "ast"), ("AST_imagenet_s16", "ast_s16"))
+)
+ENTRIES: tuple[Entry, ...] = (
+    *STRONG,
+    *WEAK,
+    *SSL,
+    *IMAGENET,
+    *ORIGINALS,
+    *AST,
+    *SSAST,
+)
