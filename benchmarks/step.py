@@ -72,13 +72,13 @@ def prepare(
     import jax
     import numpy as np
 
+    from benchmarks import mid_size
     from configs import common
     from jaxsed import losses
-    from jaxsed.models import sed
     from jaxsed.stages import program, start
     from jaxsed.training import sharding
 
-    sed.ENCODERS.setdefault("mid_atst_frame", _mid_atst_frame)
+    mid_size.register()
     config = common.student(encoder, seed=0).to_dict()
     config |= {"batch_size": batch, "steps": 1000}
     config |= {"accumulate": way.accumulate, "remat": way.remat}
@@ -116,14 +116,6 @@ def prepare(
         "activations_mib": memory.temp_size_in_bytes / 2**20,
     }
     return call
-
-
-def _mid_atst_frame(dtype):
-    """Half as deep and a third as wide as ATST-Frame: 5 M parameters in its blocks."""
-    from jaxsed.models import atst_frame, vit
-
-    size = vit.VitConfig(width=256, depth=6, heads=4, mlp_width=1024, qkv_bias=False)
-    return atst_frame.atst_frame(dtype, size)
 
 
 def contender(encoder: str, name: str) -> Contender:

@@ -13,6 +13,8 @@ from benchmarks import (
     encoders,
     evaluation,
     loader,
+    phase_cells,
+    phase_table,
     step,
     where_time_goes,
 )
@@ -109,3 +111,37 @@ def test_a_step_is_computed_in_some_way():
     call = step.prepare("tiny_atst_frame", way, batch=16, clip_seconds=0.4)
     assert np.isfinite(call())
     assert call.facts["activations_mib"] > 0
+
+
+def test_what_a_training_saves_is_counted_up_to_the_evaluation_that_passes(
+    tmp_path, monkeypatch
+):
+    case = phase_cells.Case("weak", "tiny_atst_frame", steps=20)
+    monkeypatch.setattr(
+        phase_table, "operations", lambda case, c: 100 if c == "none" else 20
+    )
+    cells = phase_cells.Cells(tmp_path, seconds=60)
+    cells.make(("case", "seconds"), lambda folder: {"none": 1.0, "fshift-4": 0.5})
+    # The baseline's best, 0.5 on average, comes after 15 of 20 steps.
+    runs = {
+        "baseline": [[(1, 10, 0.2), (1, 15, 0.4)], [(1, 15, 0.6), (1, 20, 0.3)]],
+        # After 5 coarse and 5 fine steps; 600 of 1500 operations, 7.5 of 15 s. Never.
+        "fshift 4-1": [[(1, 5, 0.9), (2, 0, 0.3), (2, 5, 0.6)], [(2, 15, 0.5)]],
+    }
+    for title, found in runs.items():
+        for seed, evaluations in enumerate(found):
+            cells.make(("case", title, seed), lambda folder, e=evaluations: e)
+    baseline, coarse = phase_table.rows(cells, "case", case, 3)
+    assert baseline[0] == "baseline" and baseline[2] == "0.500 ± 0.141"
+    assert coarse == [
+        "fshift 4-1",
+        "0.550 ± 0.071",
+        "0.700 ± 0.283",
+        "1 of 2",
+        "60",
+        "50",
+    ]
+    # What is there is not done again, and after the end nothing is begun.
+    cells.make(("case", "seconds"), lambda folder: 1 / 0)
+    phase_cells.Cells(tmp_path, seconds=-1).make(("new",), lambda folder: 1 / 0)
+    assert cells.get("new") is None
