@@ -27,7 +27,8 @@ def make_mesh(
 
     Args:
         data: number of replicas; -1 takes what `fsdp` leaves.
-        fsdp: number of devices that share one copy of the parameters.
+        fsdp: number of devices that share one copy of the parameters; -1 takes what
+            `data` leaves.
         devices: others to take instead, such as those that a program is compiled for.
 
     Raises:
@@ -37,10 +38,12 @@ def make_mesh(
     n_devices = len(devices)
     if data == -1:
         data = n_devices // max(fsdp, 1)
+    elif fsdp == -1:
+        fsdp = n_devices // max(data, 1)
     if data < 1 or fsdp < 1 or data * fsdp != n_devices:
         raise InputError(
             f"mesh data={data} x fsdp={fsdp} needs {data * fsdp} devices, but there are "
-            f"{n_devices}: choose mesh.fsdp to divide {n_devices} and mesh.data=-1"
+            f"{n_devices}: choose one of them to divide {n_devices}, and -1 for the other"
         )
     auto = (jax.sharding.AxisType.Auto,) * 2
     return jax.make_mesh((data, fsdp), BATCH_AXES, axis_types=auto, devices=devices)

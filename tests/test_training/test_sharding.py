@@ -17,7 +17,12 @@ def test_mesh_takes_what_fsdp_leaves():
     assert dict(mesh.shape) == {"data": 2, "fsdp": 4}
 
 
-@pytest.mark.parametrize("data, fsdp", [(3, 1), (-1, 3), (8, 2), (0, 1)])
+def test_fsdp_takes_what_data_leaves():
+    mesh = sharding.make_mesh(data=1, fsdp=-1)
+    assert dict(mesh.shape) == {"data": 1, "fsdp": 8}
+
+
+@pytest.mark.parametrize("data, fsdp", [(3, 1), (-1, 3), (8, 2), (0, 1), (-1, -1)])
 def test_mesh_refuses_a_wrong_number_of_devices(data, fsdp):
     with pytest.raises(InputError, match="8"):
         sharding.make_mesh(data, fsdp)
