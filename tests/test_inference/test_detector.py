@@ -69,7 +69,8 @@ def test_a_frame_for_every_started_40_ms(detector, n_samples, n_frames):
 @pytest.mark.parametrize("seconds", [3.32, 0.04])
 def test_a_short_clip_is_seen_alone(encoder, seconds):
     model = sed.build(encoder, len(LABELS))
-    wave = noise_bursts(10)[None, : round(seconds * 16_000)]
+    rate = model.frontend.sample_rate
+    wave = noise_bursts(10, rate)[None, : round(seconds * rate)]
     variables = drawn.params_for(model, jax.eval_shape(model.frontend, wave))
     described = {
         **architecture.describe(encoder),
