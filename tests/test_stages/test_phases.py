@@ -3,10 +3,12 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxsed
+from jaxsed.augment import pipeline as augment
 from jaxsed.errors import InputError
 from jaxsed.stages import phases, strong
 from jaxsed.training.logs import read_metrics
@@ -75,6 +77,21 @@ def test_steps_for_each_phase_are_asked_for(small):
     config = phases.in_phases(small(), "fshift", (4, 1), (5,))
     with pytest.raises(InputError, match=r"steps=\(5,\): expected one .* phases 4-1"):
         phases.as_chain(config)
+
+
+@pytest.mark.parametrize("mask", ["time_mask", "specaugment"])
+def test_masks_hide_the_same_seconds_in_every_phase(mask):
+    settings = {f"{mask}_probability": 1.0, "specaugment_frequency_masks": 0}
+
+    def hidden(n_frames):
+        labels = jnp.ones((64, 250, 1))
+        batch = {"mel": jnp.ones((64, n_frames, 2)), "labels": labels}
+        masked = augment.augment_mel(jax.random.key(0), batch, settings)["mel"]
+        return 1 - masked[..., 0].mean(axis=1)  # part of each clip
+
+    coarse, fine = hidden(250), hidden(1000)
+    assert fine.std() > 0.03
+    np.testing.assert_allclose(coarse, fine, rtol=0, atol=1 / 250)
 
 
 def test_phases_leave_what_a_training_leaves(whole):
