@@ -113,8 +113,10 @@ def train_cell(config: Mapping[str, Any], metric: str, folder: Path) -> list:
 def transfer_cell(config: Mapping[str, Any], metric: str, folder: Path) -> list:
     """Trains at C=4 and carries the weights on: quality untrained, at C=4, 2 and 1."""
     links = phases.as_chain(config)
-    for name in links["order"][1:]:  # over at its first evaluation, before any step
-        links["links"][name]["until"] = {"metric": f"eval/{metric}", "value": -1.0}
+    for name, link in links["links"].items():
+        link["every"]["evaluate"] = link["steps"]  # and before the first step
+        if name != links["order"][0]:  # over before the first step
+            link["until"] = {"metric": f"eval/{metric}", "value": -1.0}
     chain.run(links, folder, STAGES)
     values = [
         line[f"eval/{metric}"]
