@@ -114,8 +114,11 @@ def _tera(gflops: float) -> str:
 
 
 def _print_encoder(args: argparse.Namespace) -> int:
+    from jaxsed.models.masked_patches import MASKED_PATCHES
     from jaxsed.stages.cost import saved_percent
 
+    if args.xla and args.head == MASKED_PATCHES:
+        raise InputError(f"--xla is for models with classes, not --head {args.head}")
     if (args.phases is None) != (args.baseline is None):
         raise InputError(
             "--phases and --baseline belong together: give both or neither"
@@ -162,9 +165,15 @@ def _model(args: argparse.Namespace, compression: str):
 
 
 def _counted(args: argparse.Namespace, compression: str):
+    from jaxsed.models.masked_patches import MASKED_PATCHES
+    from jaxsed.stages import pretrain
     from jaxsed.stages.cost import clip_operations
 
-    return clip_operations(_model(args, compression), args.targets)
+    model = _model(args, compression)
+    if args.head != MASKED_PATCHES:
+        return clip_operations(model, args.targets)
+    task = pretrain.task({"model": {"head": args.head}, "pretext": {}})
+    return clip_operations(model, None, inputs=task.inputs, draw=task.draw)
 
 
 def _print_table(args: argparse.Namespace, costs: dict) -> None:

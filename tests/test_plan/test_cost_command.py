@@ -44,6 +44,15 @@ def test_phases(capsys):
     assert saved == f"saves {percent:.2f} % of 10 epochs without compression"
 
 
+def test_pretraining(capsys):
+    pretraining = ("tiny_ssast", "--head", "masked_patches")
+    _, row = lines(capsys, *pretraining, "--compressions", "none")
+    once = clip_operations(sed.build("tiny_ssast", 5, head="tokens"))
+    assert int(row.split()[1].replace(",", "")) > 2 * 0.99 * once.total
+    assert cli.main(["cost", *pretraining, "--xla"]) == 1
+    assert "--xla is for models with classes" in capsys.readouterr().err
+
+
 def test_xla_counts_more(capsys):
     header, row = lines(capsys, "tiny_atst_frame", "--compressions", "none", "--xla")
     assert header.endswith("XLA, G")
