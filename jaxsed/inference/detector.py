@@ -44,7 +44,10 @@ def load(
         damaged one, or one that this jaxsed cannot build.
     """
     params, description = files.load_model(named.model_folder(path))
-    model = architecture.build(description, dtype)
+    try:
+        model = architecture.build_with_classes(description, dtype)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return Detector(model, params, description, batch_size=batch_size, overlap=overlap)
 
 

@@ -24,6 +24,7 @@ MASKED_PATCHES = (
     "masked_patches"  # in configs and `model.json`: what stands on the encoder
 )
 PASSES = ("discriminative", "generative")
+PATCH_HEADS = tuple(f"{name}_head" for name in PASSES)  # keys of parameters
 
 
 class MaskedPatchModel(nn.Module):
@@ -89,8 +90,8 @@ class MaskedPatchModel(nn.Module):
         tokens = jnp.take_along_axis(tokens, number[..., None], axis=1)
         tokens = tokens.reshape(*hidden.shape, width)
         predicted = [
-            PatchHead(true.shape[-1], self.dtype, name=f"{name}_head")(tokens[:, index])
-            for index, name in enumerate(PASSES)
+            PatchHead(true.shape[-1], self.dtype, name=name)(tokens[:, index])
+            for index, name in enumerate(PATCH_HEADS)
         ]
         true = jnp.take_along_axis(true[:, None], hidden[..., None], axis=2)
         return jnp.stack(predicted, axis=1), {**out, "true": true}

@@ -27,6 +27,9 @@ from jaxsed.models.masked_patches import MASKED_PATCHES, masked_patch_model
 from jaxsed.models.sequence import KINDS, SequenceModel
 from jaxsed.models.ssast import (
     ssast,
+    ssast_deit_small,
+    ssast_deit_tiny,
+    ssast_deit_tiny_frame,
     ssast_frame,
     ssast_s10,
     tiny_ssast,
@@ -47,6 +50,9 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "ssast": ssast,
     "ssast_s10": ssast_s10,
     "ssast_frame": ssast_frame,
+    "ssast_deit_small": ssast_deit_small,
+    "ssast_deit_tiny": ssast_deit_tiny,
+    "ssast_deit_tiny_frame": ssast_deit_tiny_frame,
     "htsat": htsat,
     "tiny_atst_frame": tiny_atst_frame,
     "tiny_beats": tiny_beats,

@@ -25,6 +25,10 @@ FRAME_GRID = dataclasses.replace(
     label_frames=250,
 )
 
+# `vit_deit_{small,tiny}_distilled_patch16_224` of timm.
+DEIT_SMALL = VitConfig(width=384, heads=6, mlp_width=1536)
+DEIT_TINY = VitConfig(width=192, heads=3, mlp_width=768)
+
 
 def ssast(
     dtype: Any = "float32",
@@ -54,6 +58,27 @@ def ssast_frame(
 ) -> SpectrogramTransformer:
     """SSAST base with patches of all frequencies by 20 ms."""
     return build(FRAME_GRID, config, dtype, compression, frontend, "patches")
+
+
+def ssast_deit_small(
+    dtype: Any = "float32", compression: Compression = NONE, frontend: str = "ast"
+) -> SpectrogramTransformer:
+    """`ssast` as small as DeiT-small, 23 M parameters: "small" in the release."""
+    return ssast(dtype, compression, frontend, DEIT_SMALL)
+
+
+def ssast_deit_tiny(
+    dtype: Any = "float32", compression: Compression = NONE, frontend: str = "ast"
+) -> SpectrogramTransformer:
+    """`ssast` as small as DeiT-tiny, 6 M parameters: "tiny" in the release."""
+    return ssast(dtype, compression, frontend, DEIT_TINY)
+
+
+def ssast_deit_tiny_frame(
+    dtype: Any = "float32", compression: Compression = NONE, frontend: str = "ast"
+) -> SpectrogramTransformer:
+    """`ssast_frame` as small as DeiT-tiny: "tiny" in the release."""
+    return ssast_frame(dtype, compression, frontend, DEIT_TINY)
 
 
 def tiny_ssast(

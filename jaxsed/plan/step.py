@@ -12,7 +12,7 @@ from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.events import offset_frames
-from jaxsed.stages import strong, weak
+from jaxsed.stages import pretrain, strong, weak
 from jaxsed.stages.program import Program, build_program
 from jaxsed.stages.scoring import clip_length
 from jaxsed.stages.train import Task
@@ -20,9 +20,14 @@ from jaxsed.stages.train import Task
 TASKS: dict[str, Callable[[Mapping[str, Any]], Task]] = {
     "strong": strong.task,
     "weak": weak.task,
+    "pretrain": pretrain.task,
 }
 # What the recipes train on, for whoever has not prepared it yet.
-VOCABULARIES = {"strong": "audioset_strong_447", "weak": "audioset_527"}
+VOCABULARIES = {
+    "strong": "audioset_strong_447",
+    "weak": "audioset_527",
+    "pretrain": "audioset_527",  # which it does not read
+}
 
 
 def task_of(config: Mapping[str, Any]) -> Task:
@@ -57,20 +62,22 @@ def build(
         InputError: the config is wrong, or does not fit the mesh.
     """
     task = task_of(config)
-    program = build_program(config, task.objective, n_classes, mesh)
+    program = build_program(
+        config, task.objective, n_classes, mesh, task.inputs, task.draw
+    )
     batch = abstract_batch(config, task.targets, program.model, n_classes)
     key = jax.eval_shape(lambda: jax.random.key(0))
     return program, (program.abstract_state, batch, key)
 
 
 def abstract_batch(
-    config: Mapping[str, Any], targets: str, model: Any, n_classes: int
+    config: Mapping[str, Any], targets: str | None, model: Any, n_classes: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns a batch on the wire, as `jaxsed.data.pipelines` describes it.
 
     Args:
         config: of a training.
-        targets: `frames` or `clip`.
+        targets: `frames` or `clip`, None for no labels.
         model: what is trained.
         n_classes: classes of its targets.
     """
@@ -85,7 +92,7 @@ def abstract_batch(
     }
     if targets == "frames":
         batch["labels"] = (frames, kind)
-    else:
+    elif targets == "clip":
         batch["clip_labels"] = ((n_classes,), kind)
     if config["teacher"]["logits"]:
         of_frames = targets == "frames"

@@ -80,7 +80,10 @@ def open_teachers(
             folder = named.model_folder(folders[name])
             description = files.read_description(folder)
             teacher = Teacher(
-                name, folder, description, architecture.build(description, dtype)
+                name,
+                folder,
+                description,
+                architecture.build_with_classes(description, dtype),
             )
             for seconds in clip_seconds:
                 clip_length(seconds, teacher.model)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models import sed
+from jaxsed.models.masked_patches import MASKED_PATCHES
 
 
 def describe(
@@ -89,6 +90,20 @@ def build(description: Mapping[str, Any], dtype: str = "float32"):
             f"not an architecture of this jaxsed: encoder {description['encoder']!r}, "
             f"sequence {description['sequence']!r}"
         ) from error
+
+
+def build_with_classes(description: Mapping[str, Any], dtype: str = "float32"):
+    """Builds a model that is to score classes; arguments as of `build`.
+
+    Raises:
+      InputError: As `build`; or the model ends with pre-training.
+    """
+    if description.get("head") == MASKED_PATCHES:
+        raise InputError(
+            "a model that ends with pre-training knows no classes: train it on labels, "
+            "with --config.init naming its folder"
+        )
+    return build(description, dtype)
 
 
 def parameter_shapes(description: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

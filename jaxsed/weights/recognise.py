@@ -36,6 +36,7 @@ _AST = {
     "dist_token": (1, 1, None),
 }
 _AST_OVERLAPPING = _AST | {"pos_embed": (1, 1214, None)}
+_FRAME = {"patch_embed.proj.weight": (None, 1, 128, 2)}
 # What tells layouts apart whose keys are alike: shapes, None for any size.
 MARKS: dict[str, dict[str, tuple[int | None, ...]]] = {
     "atst_frame": {"patch_embed.patch_embed.weight": (None, 256)},
@@ -51,7 +52,10 @@ MARKS: dict[str, dict[str, tuple[int | None, ...]]] = {
     "ast_s16": _AST,
     "ssast": _AST,
     "ssast_s10": _AST_OVERLAPPING,
-    "ssast_frame": _AST | {"patch_embed.proj.weight": (None, 1, 128, 2)},
+    "ssast_frame": _AST | _FRAME,
+    "ssast_deit_small": _AST | {"pos_embed": (1, 514, 384)},
+    "ssast_deit_tiny": _AST | {"pos_embed": (1, 514, 192)},
+    "ssast_deit_tiny_frame": _AST | _FRAME | {"pos_embed": (1, 514, 192)},
     external_ast.FROM_OVERLAPPING.name: _AST_OVERLAPPING,
     external_ast.FROM_PRETRAINING.name: _AST,
     "htsat": {
@@ -61,7 +65,7 @@ MARKS: dict[str, dict[str, tuple[int | None, ...]]] = {
 }
 # What tells the rest apart: a key beside the prefix, which SSAST's pre-training leaves. Its
 # fine-tuned models have nothing that AST's have not.
-BESIDE = {"ssast": "mask_embed", "ssast_frame": "mask_embed"}
+BESIDE = {name: "mask_embed" for name in FAMILIES if FAMILIES[name].pretext}
 CONVERTIBLE = ("timm", "AST")  # in what a file seems to be, of some sizes and kinds
 MIN_FOUND = 0.5  # of a layout's keys, to be called a damaged file of that layout
 

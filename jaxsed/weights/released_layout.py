@@ -43,7 +43,8 @@ WRAPPED = {
     "htsat": ("", "sed_model."),  # without its authors' Lightning module
     **{
         name: (ast.TRANSFORMER.removeprefix(ast.WRAPPER), ast.TRANSFORMER)
-        for name in ("ast", "ast_s16", "ssast", "ssast_s10", "ssast_frame")
+        for name in FAMILIES
+        if name.startswith(("ast", "ssast"))
     },
 }
 FRONTEND_CONSTANT = re.compile(r"model\.(\w*mel|m2d\.to_spec)\..*")

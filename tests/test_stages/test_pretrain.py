@@ -52,8 +52,15 @@ def pretraining(small):
 
 @pytest.fixture(scope="module")
 def finished(pretraining, tmp_path_factory):
+    """A finished run that could not have read a label."""
+
+    def refuse(self, row):
+        raise AssertionError("a label was read")
+
     workdir = tmp_path_factory.mktemp("runs") / "pretrain"
-    pretrain.run(pretraining(), workdir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PreparedData, "events", refuse)
+        pretrain.run(pretraining(), workdir)
     return workdir
 
 
@@ -104,16 +111,6 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(finished, pretraining, tm
     assert logged(tmp_path) == logged(finished)
 
 
-def test_labels_are_not_read(pretraining, finished, monkeypatch, tmp_path):
-    def refuse(self, row):
-        raise AssertionError("a label was read")
-
-    monkeypatch.setattr(PreparedData, "events", refuse)
-    config = pretraining(steps=1, **{"every.evaluate": 1})
-    pretrain.run(config, tmp_path)
-    assert read_metrics(tmp_path / "metrics.jsonl")[-1]["done"]
-
-
 def test_the_result_starts_a_training_on_labels(finished, small, tmp_path):
     config = small(
         "weak",
@@ -138,17 +135,13 @@ def test_the_result_detects_nothing_and_says_so(finished):
         jaxsed.load(finished / "model")
 
 
-def test_each_clip_and_pass_draws_its_own_masks_whatever_the_batch(pretraining):
+def test_each_clip_and_pass_draws_its_own_masks(pretraining):
     task = pretrain.task(pretraining())
     model = sed.build("tiny_ssast", 1, head="masked_patches", compression="fshift-4")
-    key = jax.random.key(0)
-    eight, four = (
-        np.asarray(task.draw(model, {"mel": np.empty((n, 1, 1))}, key)["hidden"])
-        for n in (8, 4)
-    )
-    assert eight.shape == (8, 2, 100)
-    np.testing.assert_array_equal(eight[:4], four)
-    assert len(np.unique(eight.reshape(16, 100), axis=0)) == 16
+    draw = jax.jit(lambda key: task.draw(model, {"mel": np.empty((8, 1, 1))}, key))
+    hidden = np.asarray(draw(jax.random.key(0))["hidden"])
+    assert hidden.shape == (8, 2, 100)
+    assert len(np.unique(hidden.reshape(16, 100), axis=0)) == 16
 
 
 @pytest.mark.parametrize(

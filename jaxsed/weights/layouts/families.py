@@ -37,6 +37,10 @@ FAMILIES: dict[str, Family] = {
     "frame_mn10": frame_mn.FAMILY,
     "ast": ast.FAMILY,
     "ast_s16": ast.FAMILY,
+    # Told by their width, before those of any width.
+    "ssast_deit_small": ssast.PRETRAINED,
+    "ssast_deit_tiny": ssast.PRETRAINED,
+    "ssast_deit_tiny_frame": ssast.PRETRAINED,
     "ssast": ssast.PRETRAINED,
     "ssast_s10": ssast.FAMILY,
     "ssast_frame": ssast.PRETRAINED,
