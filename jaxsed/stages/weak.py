@@ -52,6 +52,7 @@ def task(config: Mapping[str, Any]) -> train.Task:
         targets="clip",
         objective=distilled if config["teacher"]["logits"] else supervised,
     )
+    check_known("head", config["model"]["head"], HEADS)
     if HEADS[config["model"]["head"]].interchangeable:
         stage = dataclasses.replace(stage, to_detector=to_detector)
     return stage
