@@ -25,6 +25,7 @@ LAYOUT is how SRC is laid out (docs/prepare.md has examples):
   voxceleb1             iden_split.txt as released; SPEAKER/VIDEO/UTTERANCE.wav
   kinetics_sounds       train.csv, val.csv, test.csv of Kinetics as released, of which
                         the 32 classes are taken; sound files ID_000030_000040
+  speech_commands       testing_list.txt, validation_list.txt as released; WORD/*.wav
   clips                 any folder of sounds, with a table (.csv, .tsv) of files and
                         labels, one or several a clip
 
@@ -54,6 +55,7 @@ LAYOUTS = (
     "vggsound",
     "voxceleb1",
     "kinetics_sounds",
+    "speech_commands",
     "clips",
 )
 _CLASSES_IN_SUMMARY = 5
