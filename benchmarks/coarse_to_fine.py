@@ -12,7 +12,8 @@ optimiser and schedule anew does by itself. All take the baseline's number of st
 Three things are measured: quality after the last step; what it costs in the last phase
 to pass the best evaluation of the baseline (the paper's protocol, section 3.3), in
 operations and in the time of steps that are timed side by side; and quality right after
-weights are carried over, C=4 -> 2 -> 1, without a step of training.
+weights are carried over, C=4 -> 2 -> 1, without a step of training, on scenes that the
+model was trained on.
 
 Cells are done one by one, those of the first seed first; what is there is not done
 again, so it can be stopped at any moment. After `--minutes` no new cell is begun. Writes
@@ -111,9 +112,14 @@ def train_cell(config: Mapping[str, Any], metric: str, folder: Path) -> list:
 
 
 def transfer_cell(config: Mapping[str, Any], metric: str, folder: Path) -> list:
-    """Trains at C=4 and carries the weights on: quality untrained, at C=4, 2 and 1."""
+    """Trains at C=4 and carries the weights on: quality untrained, at C=4, 2 and 1.
+
+    On the very scenes it was trained on: what is asked is how much of what a model knows
+    is lost on the way.
+    """
     links = phases.as_chain(config)
     for name, link in links["links"].items():
+        link["data"]["eval"] = link["data"]["train"]
         link["every"]["evaluate"] = link["steps"]  # and before the first step
         if name != links["order"][0]:  # over before the first step
             link["until"] = {"metric": f"eval/{metric}", "value": -1.0}
