@@ -4,12 +4,14 @@ Between the phases of a training from coarse to fine, and in front of the first,
 encoder gets steps of another length (From Coarse to Fine, sections 2.2 and 2.3). For each
 encoder a table says which of its parameters know how long a step is, and how they are
 made to fit; all others are taken over as they are. So are sequence models and heads, which
-see label frames of 40 ms whatever the compression (`models.tokens.Grid.refined`).
+see label frames of 40 ms whatever the compression (`models.tokens.Grid.refined`), except
+those that predict patches in pre-training.
 
 Computed in float64 and rounded once.
 """
 
 import dataclasses
+import fnmatch
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,15 +21,16 @@ from jaxsed.errors import InputError
 from jaxsed.frontends.presets import PRESETS
 from jaxsed.models import compression
 from jaxsed.models.atst_frame import AtstEmbed
-from jaxsed.models.beats import Beats, position_taps
+from jaxsed.models.beats import Beats
 from jaxsed.models.fpasst import STEM_STRIDE, FpasstEmbed
 from jaxsed.models.frame_mn import FrameMobileNet
+from jaxsed.models.htsat import HtsAt
+from jaxsed.models.masked_patches import PATCH_HEADS, MaskedPatchModel
 from jaxsed.models.patches import PatchEmbed
-from jaxsed.models.relative_bias import bucket_indices
 from jaxsed.models.resize import along, bilinear_matrix, resized_kernel
 from jaxsed.models.sed import SoundEventModel
 from jaxsed.models.tokens import Grid
-from jaxsed.weights import position_tables, token_distances
+from jaxsed.weights import position_tables, token_distances, window_bias
 
 Params = Mapping[str, Any]
 
@@ -67,7 +70,7 @@ def adapt(
     """Makes a model's parameters fit the same model at another compression.
 
     Args:
-        params: Of `model_from`: at least `encoder`; others are passed on.
+        params: Of `model_from`.
         model_from: Where they are from.
         model_to: What they are for.
 
@@ -90,10 +93,13 @@ def adapt(
     if model_from.compression == model_to.compression:
         return dict(params)
     how = kernel_resize(model_from.compression, model_to.compression)
-    change, encoder = Change(before, after, how), params["encoder"]
-    for path, rule in TABLES[_kind(before)].items():
-        encoder = _changed(encoder, path.split("/"), rule, change)
-    return {**params, "encoder": encoder}
+    change, adapted = Change(before, after, how), dict(params)
+    rules = {f"encoder/{path}": rule for path, rule in TABLES[_kind(before)].items()}
+    if type(model_from) is type(model_to):
+        rules |= HEAD_TABLES.get(type(model_from), {})
+    for path, rule in rules.items():
+        adapted = _changed(adapted, path.split("/"), rule, change)
+    return adapted
 
 
 def kernel_resize(
@@ -159,52 +165,23 @@ def stored_positions(table: np.ndarray, change: Change) -> np.ndarray:
     return table if change.before.embed.stored_grid else positions(table, change)
 
 
-def relative_bias(table: np.ndarray, change: Change) -> np.ndarray:
-    """BEATs' biases by bucket of distances, `[buckets, heads]`.
+def predicted_values(layer: Params, change: Change) -> dict[str, np.ndarray]:
+    """The layer that predicts the values of hidden patches, all bins with their frames.
 
-    A bias belongs to a distance in time and rows. Each new distance has the old bias of
-    the same time, between the two nearest numbers of steps; a bucket has the mean of its
-    distances. So attention goes to the times that it went to.
-    """
-    config = change.after.config
-    reach = np.arange(-config.max_distance, config.max_distance + 1)
-
-    def buckets(distances):
-        return bucket_indices(distances, config.n_buckets, config.max_distance)
-
-    rows = change.after.grid.rows
-    distances, weights = token_distances.stretched(reach, rows, change.ratio)
-    bias = (weights[..., None] * table[buckets(distances)]).sum(axis=0)
-    # A bucket that no distance falls into is never read.
-    member = buckets(reach) == np.arange(len(table))[:, None]
-    count = member.sum(axis=1, keepdims=True)
-    return np.where(count > 0, member @ bias / np.maximum(count, 1), table)
-
-
-def position_convolution(conv: Params, change: Change) -> dict[str, np.ndarray]:
-    """BEATs' convolution for positions: as long in time, over steps of another length.
-
-    What a tap saw in a step, several share out among theirs, or one has of several.
+    What it draws of a patch, drawn at the other time scale.
 
     Args:
-        conv: `direction [taps, d / groups, d]`, `magnitude [taps]` and `bias [d]`.
+        layer: `kernel [d, bins * frames]` and `bias [bins * frames]`.
         change: From what to what.
     """
-    direction = np.asarray(conv["direction"], np.float64)
-    kernel = direction * (conv["magnitude"] / _norms(direction))[:, None, None]
-    encoders = change.before, change.after
-    n_in, n_out = (position_taps(encoder.config, encoder.grid) for encoder in encoders)
-    rows, ratio = change.after.grid.rows, change.ratio
-    if ratio >= 1:
-        matrix = token_distances.gathered_taps(n_in, n_out, rows, ratio)
-    else:
-        matrix = token_distances.spread_taps(n_in, n_out, rows, 1 / ratio)
-    kernel = along(0, matrix, kernel)
-    return {**conv, "direction": kernel, "magnitude": _norms(kernel)}
+    before, after = (grid.frames_per_step for grid in change.grids)
+    matrix = bilinear_matrix(before, after, antialias=True)
 
+    def redrawn(values):
+        pictures = values.reshape(*values.shape[:-1], -1, before)
+        return along(-1, matrix, pictures).reshape(*values.shape[:-1], -1)
 
-def _norms(kernel: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.square(kernel).sum(axis=(1, 2)))
+    return {name: redrawn(values) for name, values in layer.items()}
 
 
 # By the class that gives an encoder its tokens: path below `encoder` -> rule. Patch
@@ -231,11 +208,23 @@ TABLES: dict[type, dict[str, Rule]] = {
     # BEATs: no positions of its own, but biases and a convolution by distance.
     Beats: {
         "embed/patch/kernel": patch_kernel,
-        "embed/position": position_convolution,
-        "relative_bias/table": relative_bias,
+        "embed/position": token_distances.position_convolution,
+        "relative_bias/table": token_distances.relative_bias,
     },
     # frame_mn: nothing but convolutions, which see as many frames as before.
     FrameMobileNet: {},
+    # HTS-AT: the tables of windows that span the image. Smaller windows have as many
+    # tokens as before, each of more time: Swin carries such tables over by token, as
+    # they are, when images become larger.
+    HtsAt: {
+        "embed/patch/kernel": patch_kernel,
+        "block_*/attn/bias_table": window_bias.resized,
+    },
+}
+
+# By the class of a model, for heads that do not see label frames: path -> rule.
+HEAD_TABLES: dict[type, dict[str, Rule]] = {
+    MaskedPatchModel: {f"{name}/fc2": predicted_values for name in PATCH_HEADS},
 }
 
 
@@ -250,10 +239,15 @@ def _kind(encoder: Any) -> type:
 
 
 def _changed(tree: Any, path: list[str], rule: Rule, change: Change) -> Any:
-    """A tree with what is at a path replaced by what a rule makes of it."""
+    """A tree with what is at a path replaced by what a rule makes of it.
+
+    A name of the path may be a pattern, such as `block_*`.
+    """
     if path:
         name, *rest = path
-        return {**tree, name: _changed(tree[name], rest, rule, change)}
+        names = fnmatch.filter(tree, name) if "*" in name else [name]
+        changed = {name: _changed(tree[name], rest, rule, change) for name in names}
+        return {**tree, **changed}
     return _like(tree, rule(_widened(tree), change))
 
 

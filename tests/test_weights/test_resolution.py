@@ -9,7 +9,7 @@ import pytest
 from jaxsed.errors import InputError
 from jaxsed.models import sed
 from jaxsed.models.compression import Compression
-from jaxsed.models.relative_bias import bucket_indices
+from jaxsed.models.masked_patches import PATCH_HEADS
 from jaxsed.models.resize import resized_kernel
 from jaxsed.models.tokens import Grid
 from jaxsed.weights import resolution
@@ -211,30 +211,28 @@ def test_a_sound_that_does_not_change_is_heard_alike(encoder, before, after, par
     assert error < part * between_sounds
 
 
-def test_relative_biases_belong_to_a_time():
-    models = [build("beats", text) for text in ("fshift-4", "none")]
-    encoder = models[0].encoder
-    # A bias that falls with the time between two tokens, by 0.1 a step of 640 ms, and
-    # is another one in neighbouring rows.
-    size = encoder.config.n_buckets, encoder.config.max_distance
-    distances = np.arange(-size[1], size[1] + 1)
-
-    def bias(steps_each):
-        across = (distances + 4) % 8 - 4
-        steps = (distances - across) // 8
-        return -0.1 * np.abs(steps) * steps_each + 0.05 * (across == 1)
-
-    table = np.zeros((size[0], 3))
-    buckets = bucket_indices(distances, *size)
-    for bucket in np.unique(buckets):
-        table[bucket] = bias(1)[buckets == bucket].mean()
-    change = resolution.Change(*(model.encoder for model in models), "pi")
-    adapted = resolution.relative_bias(table, change)
-    # As far as each distance has its own bucket: 80 tokens.
-    near = np.abs(distances) < 80
-    found = adapted[buckets[near], 0]
-    expected = bias(0.25)[near]
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+def test_what_predicts_patches_draws_them_at_another_time_scale():
+    wide, narrow = (
+        sed.build("tiny_ssast", 1, head="masked_patches", compression=text)
+        for text in ("patch_pi-4", "none")
+    )
+    frame = np.linspace(0, 1, 64)  # rises over the patch, and from bin to bin
+    bias = (np.arange(16)[:, None] + frame).ravel().astype(np.float32)
+    layer = {"kernel": np.stack([bias, 2 * bias]), "bias": bias}
+    heads = {name: {"fc2": layer} for name in PATCH_HEADS}
+    params = {"encoder": params_of(wide)["encoder"], **heads}
+    adapted = resolution.adapt(params, wide, narrow)
+    for name in PATCH_HEADS:
+        found = adapted[name]["fc2"]
+        drawn_at_16 = found["bias"].reshape(16, 16)
+        middles = frame.reshape(16, 4).mean(axis=1)
+        expected = np.arange(16)[:, None] + middles
+        # The outermost are averages of what there is.
+        np.testing.assert_allclose(drawn_at_16[:, 1:-1], expected[:, 1:-1], atol=1e-6)
+        np.testing.assert_allclose(found["kernel"][1], 2 * found["bias"], atol=1e-6)
+    detector = sed.build("tiny_ssast", 3)
+    fine_tuned = resolution.adapt(params, wide, detector)
+    assert fine_tuned["encoder"]["embed"]["positions"].shape == (2 + 8 * 64, 96)
 
 
 def test_other_encoders_are_refused():

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from jaxsed.weights.token_distances import gathered_taps, split, spread_taps, stretched
+from jaxsed.models import sed
+from jaxsed.models.relative_bias import bucket_indices
+from jaxsed.weights.resolution import Change
+from jaxsed.weights.token_distances import (
+    gathered_taps,
+    relative_bias,
+    split,
+    spread_taps,
+    stretched,
+)
 
 ROWS = 8
 
@@ -55,3 +64,31 @@ def test_taps_stay_where_they_are_in_time():
     shared = spread[:, 16]
     assert (centres[shared > 0]).tolist() == [-24, -16, -8, 0, 8, 16, 24]
     np.testing.assert_allclose(shared[shared > 0] * 16, [1, 2, 3, 4, 3, 2, 1])
+
+
+def test_relative_biases_belong_to_a_time():
+    models = [
+        sed.build("tiny_beats", 1, compression=text) for text in ("fshift-4", "none")
+    ]
+    encoder = models[0].encoder
+    # A bias that falls with the time between two tokens, by 0.1 a step of 640 ms, and
+    # is another one in neighbouring rows.
+    size = encoder.config.n_buckets, encoder.config.max_distance
+    distances = np.arange(-size[1], size[1] + 1)
+
+    def bias(steps_each):
+        across = (distances + 4) % 8 - 4
+        steps = (distances - across) // 8
+        return -0.1 * np.abs(steps) * steps_each + 0.05 * (across == 1)
+
+    table = np.zeros((size[0], 3))
+    buckets = bucket_indices(distances, *size)
+    for bucket in np.unique(buckets):
+        table[bucket] = bias(1)[buckets == bucket].mean()
+    change = Change(*(model.encoder for model in models), "pi")
+    adapted = relative_bias(table, change)
+    # As far as each distance has its own bucket: 80 tokens.
+    near = np.abs(distances) < 80
+    found = adapted[buckets[near], 0]
+    expected = bias(0.25)[near]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
