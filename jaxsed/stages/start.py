@@ -136,7 +136,8 @@ def _unfit(name, description, init):
 
 
 def _shapes(tree):
-    flat = flax.traverse_util.flatten_dict(tree, sep="/")
+    # Some parameters stand alone, at the top.
+    flat = flax.traverse_util.flatten_dict({"": tree}, sep="/")
     return {name: leaf.shape for name, leaf in flat.items()}
 
 
