@@ -55,8 +55,8 @@ def convert_back(
         force: Whether a file that is at `out` may be replaced.
 
     Raises:
-        InputError: No model at `folder`, no released layout for its encoder, or `out` is
-            taken or cannot be written.
+        InputError: No model at `folder`, no released layout for its encoder or its
+            compression, or `out` is taken or cannot be written.
     """
     started = time.perf_counter()
     folder, out = Path(folder), Path(out)
@@ -66,6 +66,12 @@ def convert_back(
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}")
     params, description = files.load_model(folder)
+    compression = description.get("compression", "none")
+    if compression != "none":
+        raise InputError(
+            f"{folder}: a model with compression={compression}, which no released layout "
+            "has: train it to its end, at compression=none"
+        )
     unused = files.read_unused(folder, description)
     source = description["provenance"]
     source = source if isinstance(source, Mapping) and "origin" in source else {}

@@ -543,9 +543,16 @@ def test_a_model_trained_here_is_filled_up_for_the_original(tmp_path, name):
         assert not found["model.atst.pos_embed"][:, 0].any()
 
 
-def test_only_released_layouts_can_be_written(tmp_path):
+@pytest.mark.parametrize(
+    ("compression", "message"),
+    [
+        ("none", "layout for encoder 'tiny_asit'"),
+        ("fshift-4", "model with compression=fshift-4.*at compression=none"),
+    ],
+)
+def test_only_released_layouts_can_be_written(tmp_path, compression, message):
     described = {
-        **architecture.describe("tiny_asit"),
+        **architecture.describe("tiny_asit", compression=compression),
         "vocabulary": vocab.load("audioset_strong_447").to_json(),
         "stage": "strong",
         "licence": "CC0",
@@ -554,7 +561,7 @@ def test_only_released_layouts_can_be_written(tmp_path):
     shapes = architecture.parameter_shapes(described)
     flat = {path: np.zeros(shape, np.float32) for path, shape in shapes.items()}
     files.save_model(tmp_path / "m", parameter_tree.nested(flat), described)
-    with pytest.raises(InputError, match="layout for encoder 'tiny_asit'"):
+    with pytest.raises(InputError, match=message):
         convert_back(tmp_path / "m", tmp_path / "o.pt")
 
 
