@@ -1,10 +1,11 @@
 """Does training from coarse to fine reach the baseline's quality for less?
 
     python -m benchmarks.coarse_to_fine --workdir=runs/coarse_to_fine [--minutes 30]
-        [--cases clip_tiny frame_tiny clip_mid frame_mid] [--seeds 3] [--scale 1]
+        [--cases clip_tiny frame_tiny clip_mid frame_mid clip_ast] [--seeds 3]
+        [--scale 1] [--only fshift_4-1]
 
 Scenes from the recordings in the package; clip labels (`weak`), and frame labels with
-distillation from an ensemble (`strong`), for a tiny encoder and one of middle size. A
+distillation from an ensemble (`strong`), for tiny encoders and one of middle size. A
 cell is one training of one seed: the baseline, one of five methods of compression in
 phases 4-1, 2-1 or 4-2-1, or phases without compression (1-1), which tell what beginning
 optimiser and schedule anew does by itself. All take the baseline's number of steps.

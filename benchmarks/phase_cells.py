@@ -41,10 +41,11 @@ class Case:
 
 
 CASES = {
-    "clip_tiny": Case("weak", "tiny_ast_s16", 1200, "tokens"),
-    "frame_tiny": Case("strong", "tiny_atst_frame", 800, max_lr=2e-3),
-    "clip_mid": Case("weak", "mid_atst_frame", 400, max_lr=5e-4),
-    "frame_mid": Case("strong", "mid_atst_frame", 400, max_lr=5e-4),
+    "clip_tiny": Case("weak", "tiny_fpasst", 1000),
+    "frame_tiny": Case("strong", "tiny_atst_frame", 1000),
+    "clip_mid": Case("weak", "mid_atst_frame", 500, max_lr=5e-4),
+    "frame_mid": Case("strong", "mid_atst_frame", 500, max_lr=5e-4),
+    "clip_ast": Case("weak", "tiny_ast_s16", 1200, "tokens"),
 }
 
 

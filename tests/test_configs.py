@@ -272,7 +272,7 @@ def test_a_mistake_in_coarse_to_fine_is_named(text, message):
 def test_coarse_to_fine_in_miniature_names_what_it_makes(stage):
     config = recipe("coarse_to_fine", f"data=scenes,stage={stage}").to_dict()
     taught = [] if stage == "weak" else ["teacher", "ensemble"]
-    names = ["scenes", "unheard", *taught, "baseline", "phases"]
+    names = ["scenes", *taught, "baseline", "phases"]
     assert list(config["order"]) == names
     baseline, in_phases = (config["links"][n] for n in ("baseline", "phases"))
     assert sum(in_phases["steps"]) == baseline["steps"]
