@@ -15,7 +15,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from jaxsed.models import attention, sed
+from jaxsed.models import attention, relative_bias, sed
 
 
 def definition(
@@ -25,14 +25,15 @@ def definition(
     bias: jax.Array | None = None,
     dropout: float = 0.0,
     seeds: jax.Array | None = None,
-    gated: attention.GatedBias | None = None,
+    gated: relative_bias.GatedBias | None = None,
 ) -> jax.Array:
     """Softmax attention as written down, without dropout; arguments of `attend`."""
     del dropout, seeds
     scores = jnp.einsum("bqhe,bkhe->bhqk", query * query.shape[-1] ** -0.5, key)
     scores = scores if bias is None else scores + bias
     if gated is not None:
-        scores = scores + gated.gate[..., None] * gated.table
+        gate = relative_bias.query_gate(query, gated.weights)
+        scores = scores + gate[..., None] * gated.table
     return jnp.einsum("bhqk,bkhe->bqhe", jax.nn.softmax(scores), value)
 
 

@@ -1,7 +1,6 @@
 """Multi-head self-attention; the attention product itself is behind one function."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,20 +10,9 @@ from jaxsed.models import dropout as dropping
 from jaxsed.models.clipwise import can_split
 from jaxsed.models.dense import Dense, row_major
 from jaxsed.models.plain_attention import Operands, attend_by_head
+from jaxsed.models.relative_bias import GatedBias, query_gate
 
 NEVER = -1e30  # a score that softmax turns into exactly 0, also beside a bias
-
-
-class GatedBias(NamedTuple):
-    """A bias `gate[b, h, q] * table[h, q, k]`, which is never written down as such.
-
-    Attributes:
-        gate: float32 `[b, heads, s]`, by query.
-        table: float32 `[heads, s, s]`, queries before keys; the same for all clips.
-    """
-
-    gate: jax.Array
-    table: jax.Array
 
 
 def attend(
@@ -50,7 +38,7 @@ def attend(
             (queries before keys); float32. `padding_bias` masks by it.
         dropout: Rate at which attention weights are dropped, after the softmax.
         seeds: int32 `[b, heads, 2]` for it, from `dropout.seeds`; None for no dropout.
-        gated: A further bias, in two factors.
+        gated: A further bias, which depends on the queries.
 
     Returns:
         `[b, s, heads, e]` in the type of `value`.
@@ -61,7 +49,9 @@ def attend(
     by_head = [row_major(jnp.swapaxes(x, 1, 2)) for x in (scaled, key, value)]
     if bias is not None:
         bias = bias.reshape((1,) * (4 - bias.ndim) + bias.shape)
-    gate, table = (None, None) if gated is None else gated
+    gate = table = None
+    if gated is not None:
+        gate, table = query_gate(query, gated.weights), gated.table
     operands = Operands(*by_head, bias=bias, gate=gate, seeds=seeds)
     return jnp.swapaxes(attend_by_head(operands, table, dropout), 1, 2)
 
@@ -76,10 +66,6 @@ def padding_bias(valid: jax.Array) -> jax.Array:
         float32 `[b, 1, 1, s]`, for `attend`.
     """
     return jnp.where(valid, 0.0, NEVER)[:, None, None, :]
-
-
-# From the queries [b, s, heads, e] of a layer to its bias.
-GatedBy = Callable[[jax.Array], GatedBias]
 
 
 class SelfAttention(nn.Module):
@@ -109,15 +95,14 @@ class SelfAttention(nn.Module):
         self,
         tokens: jax.Array,
         bias: jax.Array | None = None,
-        gated_by: GatedBy | None = None,
+        gated: GatedBias | None = None,
     ) -> jax.Array:
         """Attends over all tokens of a clip.
 
         Args:
             tokens: `[b, s, d]`.
             bias: See `attend`.
-            gated_by: Gives a further bias for the queries `[b, s, heads, e]`, before
-                they are scaled.
+            gated: A further bias, see `attend`.
 
         Returns:
             `[b, s, d]`.
@@ -130,9 +115,6 @@ class SelfAttention(nn.Module):
             dtype=self.dtype,
             name="qkv",
         )(tokens)
-        gated = None
-        if gated_by is not None:
-            gated = gated_by(self._per_head(qkv[..., : self.width]))
         seeds = None
         if self.dropout > 0 and self.has_rng("dropout"):
             shape = (tokens.shape[0], self.heads)
@@ -161,8 +143,6 @@ class SelfAttention(nn.Module):
     def _fused(self, qkv, gated, seeds):
         from jaxsed.models import fused_attention
 
-        if gated is not None:
-            gated = gated.gate, jnp.swapaxes(gated.table, 1, 2)
         return fused_attention.fused_attention(
             qkv, self.heads, gated, seeds, self.dropout
         )

@@ -6,6 +6,8 @@ Masking the other heads out of one operand of a product costs the matrix unit, w
 128 wide, no more than a head on its own.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
@@ -20,9 +22,10 @@ def forward_kernel(refs: dict, head_size: int, rate: float) -> None:
     """Computes `attended`.
 
     Args:
-        refs: By name: `query`, `key`, `value`, `attended` `[clips, s, 128]`; `gate`
-            `[clips, heads, s]` and `table [heads, s, s]` or neither; `seeds`
-            `[clips, heads, 2]` or not.
+        refs: By name: `query`, `key`, `value`, `attended` `[clips, s, 128]`; `seeds`
+            `[clips, heads, 2]` or not; `table [heads, s, s]` and the gate's weights
+            or none of them: `gate_rows [2 heads, 128]` (of each head two, zero at the
+            others' features) and `gate_scalars [heads, 3]` (two biases, one scale).
         head_size: Features of a head.
         rate: Of dropout.
     """
@@ -31,9 +34,10 @@ def forward_kernel(refs: dict, head_size: int, rate: float) -> None:
         query, key, value = (refs[name][clip] for name in QKV)
         query = _scaled(query, head_size)
         attended = jnp.zeros(query.shape[::-1], jnp.float32)
+        gates = _gates(refs, clip)
         for head in range(LANES // head_size):
             own = _only(head, head_size, query)
-            weights, total = _weights(refs, clip, head, own, key)
+            weights, total = _weights(refs, head, own, key, gates)
             kept = _kept(refs, clip, head, weights.shape, rate)
             weights = weights if kept is None else jnp.where(kept, weights, 0.0)
             out = _dot(value, weights.astype(value.dtype), 0, 0)
@@ -48,7 +52,8 @@ def backward_kernel(refs: dict, head_size: int, rate: float) -> None:
     """Computes the gradients of all of them from `grad [clips, s, 128]`.
 
     Arguments are those of `forward_kernel`; `parts [3, clips, s, 128]` is memory of its
-    own. The last axis of the grid counts the parts of `grad_qkv`.
+    own. The last axis of the grid counts the parts of `grad_qkv`. Of `gate_scalars` it
+    gives the gradient by query, `grad_gate_scalars [3 heads, s]`.
     """
     # The three gradients are parts of one array: of three steps, the first computes
     # them, and each hands one over.
@@ -58,7 +63,8 @@ def backward_kernel(refs: dict, head_size: int, rate: float) -> None:
 
         @pl.when((part == 0) & first_clips)
         def _():
-            refs["grad_table"][...] = jnp.zeros_like(refs["grad_table"])
+            for name in ("grad_table", "grad_gate_rows", "grad_gate_scalars"):
+                refs[name][...] = jnp.zeros_like(refs[name])
 
     @pl.when(part == 0)
     def _():
@@ -74,9 +80,10 @@ def _gradients(refs, head_size, rate):
         grad = refs["grad"][clip]
         grad_key = grad_value = jnp.zeros(query.shape, jnp.float32)
         grad_query = grad_key.T
+        gates, grad_logits, grad_scalars = _gates(refs, clip), [], []
         for head in range(LANES // head_size):
             own = _only(head, head_size, query)
-            weights, total = _weights(refs, clip, head, own, key)
+            weights, total = _weights(refs, head, own, key, gates)
             weights = weights * (1 / total)
             grad_weights = _dot(value, _only(head, head_size, grad), 1, 1)
             used = weights
@@ -86,11 +93,13 @@ def _gradients(refs, head_size, rate):
                 grad_weights = jnp.where(kept, grad_weights * (1 / (1 - rate)), 0.0)
             inner = jnp.sum(grad_weights * weights, axis=0, keepdims=True)
             grad_scores = weights * (grad_weights - inner)
-            if "table" in refs:
-                table, gate = refs["table"][head], refs["gate"][clip, head]
-                by_query = jnp.sum(grad_scores * table, axis=0)
-                refs["grad_gate"][clip, head] = by_query
-                refs["grad_table"][head] += grad_scores * gate[None]
+            if gates:
+                gate, table = gates[head], refs["table"][head]
+                by_query = jnp.sum(grad_scores * table, axis=0, keepdims=True)
+                refs["grad_table"][head] += grad_scores * gate.value
+                grads = gate.gradients(by_query)
+                grad_logits += grads[:2]
+                grad_scalars += grads
             grad_scores = grad_scores.astype(query.dtype)
             out = _dot(used.astype(value.dtype), grad, 1, 0)
             grad_value = _into(grad_value, out, head, head_size, axis=1)
@@ -98,7 +107,14 @@ def _gradients(refs, head_size, rate):
             grad_key = _into(grad_key, out, head, head_size, axis=1)
             out = _dot(key, grad_scores, 0, 0)
             grad_query = _into(grad_query, out, head, head_size, axis=0)
-        grads = grad_query.T * head_size**-0.5, grad_key, grad_value
+        grad_query = grad_query * head_size**-0.5
+        if gates:
+            grad_logits = jnp.concatenate(grad_logits).astype(query.dtype)
+            rows = refs["gate_rows"][...].astype(query.dtype)
+            grad_query = grad_query + _dot(rows, grad_logits, 0, 0)
+            refs["grad_gate_rows"][...] += _dot(grad_logits, refs["query"][clip], 1, 0)
+            refs["grad_gate_scalars"][...] += jnp.concatenate(grad_scalars)
+        grads = grad_query.T, grad_key, grad_value
         for index, gradient in enumerate(grads):
             refs["parts"][index, clip] = gradient.astype(query.dtype)
 
@@ -113,11 +129,47 @@ def _scaled(query, head_size):
     return (query.astype(jnp.float32) * head_size**-0.5).astype(query.dtype)
 
 
-def _weights(refs, clip, head, query, key):
+class _Gate(NamedTuple):
+    """The gate of a head, `outer * (inner * scale - 1) + 2`, `[1, s]`."""
+
+    outer: jax.Array
+    inner: jax.Array
+    scale: jax.Array
+
+    @property
+    def value(self):
+        return self.outer * (self.inner * self.scale - 1) + 2
+
+    def gradients(self, grad):
+        """Of what the two sigmoids are taken of (and its biases), and of the scale."""
+        outer, inner, scale = self
+        by_outer = grad * (inner * scale - 1) * outer * (1 - outer)
+        by_inner = grad * outer * scale * inner * (1 - inner)
+        return [by_outer, by_inner, grad * outer * inner]
+
+
+def _gates(refs, clip):
+    """The gates of all heads; none where there is no table."""
+    if "table" not in refs:
+        return []
+    query = refs["query"][clip]
+    logits = _dot(refs["gate_rows"][...].astype(query.dtype), query, 1, 1)
+    scalars = refs["gate_scalars"]
+    return [
+        _Gate(
+            jax.nn.sigmoid(logits[2 * head : 2 * head + 1] + scalars[head, 0]),
+            jax.nn.sigmoid(logits[2 * head + 1 : 2 * head + 2] + scalars[head, 1]),
+            scalars[head, 2],
+        )
+        for head in range(len(logits) // 2)
+    ]
+
+
+def _weights(refs, head, query, key, gates):
     """Softmax weights `[keys, queries]` before they are divided by their sums."""
     scores = _dot(key, query, 1, 1)
-    if "table" in refs:
-        scores = scores + refs["table"][head] * refs["gate"][clip, head][None]
+    if gates:
+        scores = scores + refs["table"][head] * gates[head].value
     weights = jnp.exp(scores - jnp.max(scores, axis=0, keepdims=True))
     return weights, jnp.sum(weights, axis=0, keepdims=True)
 

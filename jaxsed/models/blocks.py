@@ -10,18 +10,14 @@ from jaxsed.models import dropout
 from jaxsed.models.attention import SelfAttention
 from jaxsed.models.dense import Dense, materialized
 from jaxsed.models.gelu import gelu
+from jaxsed.models.layer_norm import LayerNorm
 
 LAYER_NORM_EPSILON = 1e-6  # of every encoder released with PretrainedSED but BEATs
 
 
-def layer_norm(
-    name: str, dtype: Any, epsilon: float = LAYER_NORM_EPSILON
-) -> nn.LayerNorm:
+def layer_norm(name: str, dtype: Any, epsilon: float = LAYER_NORM_EPSILON) -> LayerNorm:
     """Layer normalisation with statistics in float32 whatever `dtype` is."""
-    # The two-pass variance: E[x^2] - E[x]^2 loses digits where tokens have an offset.
-    return nn.LayerNorm(
-        epsilon=epsilon, use_fast_variance=False, dtype=dtype, name=name
-    )
+    return LayerNorm(epsilon=epsilon, dtype=dtype, name=name)
 
 
 class Mlp(nn.Module):

@@ -10,10 +10,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsed.models.attention import GatedBias, SelfAttention
+from jaxsed.models.attention import SelfAttention
 from jaxsed.models.blocks import Mlp, drop, layer_norm
 from jaxsed.models.dense import materialized
-from jaxsed.models.relative_bias import QueryGate
+from jaxsed.models.relative_bias import GatedBias, QueryGate
 
 LAYER_NORM_EPSILON = 1e-5  # PyTorch's default, which BEATs leaves
 
@@ -91,10 +91,8 @@ class DeepNormBlock(nn.Module):
             `[b, s, d]`.
         """
         alpha, gain = residual_scale(self.depth), branch_gain(self.depth)
-        gate = QueryGate(self.heads, name="gate")
-
-        def gated_by(query):
-            return GatedBias(gate(query), relative_bias)
+        gate = QueryGate(self.heads, name="gate")(self.width // self.heads)
+        gated = GatedBias(gate, relative_bias)
 
         def add_and_norm(name, tokens, branch):
             branch = drop(self, branch, self.dropout)
@@ -111,7 +109,7 @@ class DeepNormBlock(nn.Module):
             dropout=self.attention_dropout,
             name="attn",
         )
-        tokens = add_and_norm("norm1", tokens, attention(tokens, padding, gated_by))
+        tokens = add_and_norm("norm1", tokens, attention(tokens, padding, gated))
         init = xavier_normal(gain)
         mlp = Mlp(self.width, self.mlp_width, init, self.dtype, name="mlp")
         return add_and_norm("norm2", tokens, mlp(tokens))

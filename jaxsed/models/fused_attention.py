@@ -9,6 +9,7 @@ keys and values is kept for it.
 import functools
 
 import jax
+import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
@@ -19,6 +20,7 @@ from jaxsed.models.attention_kernels import (
     forward_kernel,
 )
 from jaxsed.models.clipwise import clipwise
+from jaxsed.models.relative_bias import GatedBias
 
 CLIPS = 4  # at most, of a step of the kernel
 # Of the 128 MiB of vector memory (v5e, v6e); a step of 497 tokens takes 20.
@@ -33,7 +35,7 @@ def fits(width: int, heads: int) -> bool:
 def fused_attention(
     qkv: jax.Array,
     heads: int,
-    bias: tuple[jax.Array, jax.Array] | None = None,
+    gated: GatedBias | None = None,
     seeds: jax.Array | None = None,
     rate: float = 0.0,
     interpret: bool = False,
@@ -43,8 +45,7 @@ def fused_attention(
     Args:
         qkv: `[b, s, 3 * d]`: queries, keys and values of all heads.
         heads: Number of heads; see `fits`.
-        bias: Added to the scores, in two factors: by query, float32 `[b, heads, s]`,
-            and for all clips, float32 `[heads, s, s]`, keys before queries.
+        gated: A bias that is added to the scores.
         seeds: int32 `[b, heads, 2]` for dropout, see `dropout.keep`; None for none.
         rate: At which weights are dropped.
         interpret: Run the kernels as plain JAX, on any device: for tests.
@@ -53,41 +54,48 @@ def fused_attention(
         `[b, s, d]`, of the type of `qkv`.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    return _attention(qkv, bias, seeds, mesh, (heads, rate, interpret))
+    shared = {} if gated is None else _shared(gated, heads)
+    return _attention(qkv, shared, seeds, mesh, (heads, rate, interpret))
+
+
+SHARED = ("table", "gate_rows", "gate_scalars")  # by all clips
+
+
+def _shared(gated, heads):
+    """A gated bias as `attention_kernels` want it, keys before queries."""
+    (kernel, bias, scale), table = gated
+    rows = jnp.kron(jnp.eye(LANES // len(kernel), dtype=kernel.dtype), kernel.T)
+    biases = jnp.broadcast_to(bias, (heads, 2))
+    scalars = jnp.concatenate([biases, scale[:, None]], axis=1)
+    return dict(zip(SHARED, (jnp.swapaxes(table, 1, 2), rows, scalars)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _attention(qkv, bias, seeds, mesh, options):
-    arrays = _named(qkv, bias, seeds)
+def _attention(qkv, shared, seeds, mesh, options):
+    arrays = _named(qkv, shared, seeds)
     forward = functools.partial(_forward, options=options)
-    return clipwise(forward, arrays, mesh, whole=["table"])["attended"]
+    return clipwise(forward, arrays, mesh, whole=SHARED)["attended"]
 
 
-def _attention_forward(qkv, bias, seeds, mesh, options):
-    return _attention(qkv, bias, seeds, mesh, options), (qkv, bias, seeds)
+def _attention_forward(qkv, shared, seeds, mesh, options):
+    return _attention(qkv, shared, seeds, mesh, options), (qkv, shared, seeds)
 
 
 def _attention_backward(mesh, options, residuals, grad):
-    qkv, bias, seeds = residuals
-    arrays = {**_named(qkv, bias, seeds), "grad": grad}
+    qkv, shared, seeds = residuals
+    arrays = {**_named(qkv, shared, seeds), "grad": grad}
     backward = functools.partial(_backward, options=options)
-    grads = clipwise(backward, arrays, mesh, whole=["table"], summed=["grad_table"])
-    grad_bias = None
-    if bias is not None:
-        grad_bias = grads["grad_gate"], grads["grad_table"]
-    return grads["grad_qkv"], grad_bias, None
+    summed = [f"grad_{name}" for name in SHARED]
+    grads = clipwise(backward, arrays, mesh, whole=SHARED, summed=summed)
+    grad_shared = {name: grads[f"grad_{name}"] for name in shared}
+    return grads["grad_qkv"], grad_shared, None
 
 
 _attention.defvjp(_attention_forward, _attention_backward)
 
 
-def _named(qkv, bias, seeds):
-    arrays = {"qkv": qkv}
-    if bias is not None:
-        arrays["gate"], arrays["table"] = bias
-    if seeds is not None:
-        arrays["seeds"] = seeds
-    return arrays
+def _named(qkv, shared, seeds):
+    return {"qkv": qkv, **shared} | ({} if seeds is None else {"seeds": seeds})
 
 
 def _forward(arrays, options):
@@ -102,9 +110,23 @@ def _backward(arrays, options):
     results = {
         f"grad_{name}": jax.ShapeDtypeStruct(array.shape, array.dtype)
         for name, array in arrays.items()
-        if name in ("qkv", "gate", "table")
+        if name in ("qkv", "table")
     }
-    return _call(backward_kernel, arrays, results, options)
+    if "table" not in arrays:
+        return _call(backward_kernel, arrays, results, options)
+    # What steps of the kernel give apart is added up here.
+    (rows, lanes), (heads, scalars) = (arrays[name].shape for name in SHARED[1:])
+    groups, n_tokens = arrays["qkv"].shape[2] // (3 * lanes), arrays["qkv"].shape[1]
+    for name, shape in (
+        ("grad_gate_rows", (groups, rows, lanes)),
+        ("grad_gate_scalars", (groups, heads // groups * scalars, n_tokens)),
+    ):
+        results[name] = jax.ShapeDtypeStruct(shape, jnp.float32)
+    found = _call(backward_kernel, arrays, results, options)
+    found["grad_gate_rows"] = found["grad_gate_rows"].sum(0)
+    by_head = found["grad_gate_scalars"].sum(-1)
+    found["grad_gate_scalars"] = by_head.reshape(heads, scalars)
+    return found
 
 
 def _call(kernel, arrays, results, options):
@@ -118,7 +140,7 @@ def _call(kernel, arrays, results, options):
 
     # Arrays by head get an axis for the heads that are taken together.
     def split(name, shape):
-        axis = {"gate": 1, "seeds": 1, "table": 0}.get(name.removeprefix("grad_"))
+        axis = {"seeds": 1, "table": 0, "grad_table": 0, "gate_scalars": 0}.get(name)
         if axis is None:
             return shape
         return (*shape[:axis], groups, heads // groups, *shape[axis + 1 :])
@@ -169,12 +191,15 @@ def _specs(groups, clips, n_tokens):
     """What of an array, by name, a step `(group, clip, part)` of a kernel sees."""
 
     def spec(name, shape):
-        name = name.removeprefix("grad_") if name != "grad_qkv" else name
-        if name == "table":
-            block = (None, *shape[1:])
-            return pl.BlockSpec(block, lambda group, clip, part: (group, 0, 0, 0))
-        if name in ("gate", "seeds"):
-            space = pltpu.SMEM if name == "seeds" else pltpu.VMEM
+        space = pltpu.SMEM if name in ("seeds", "gate_scalars") else pltpu.VMEM
+        inner = (0,) * (len(shape) - 1)
+        if name == "gate_rows":
+            index = lambda group, clip, part: (0, 0)  # noqa: E731
+            return pl.BlockSpec(shape, index, memory_space=space)
+        if name.removeprefix("grad_") in SHARED:
+            index = lambda group, clip, part: (group, *inner)  # noqa: E731
+            return pl.BlockSpec((None, *shape[1:]), index, memory_space=space)
+        if name == "seeds":
             block = (clips, None, *shape[2:])
             index = lambda group, clip, part: (clip, group, 0, 0)  # noqa: E731
             return pl.BlockSpec(block, index, memory_space=space)

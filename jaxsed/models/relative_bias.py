@@ -5,6 +5,7 @@ that of WavLM (Chen et al., 2022).
 """
 
 import math
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -87,11 +88,34 @@ def toeplitz(diagonals: jax.Array) -> jax.Array:
     return rows.reshape(*batch, size, period - 1)[..., :size]
 
 
-class QueryGate(nn.Module):
-    """Scales the relative bias for each head and query.
+class GateWeights(NamedTuple):
+    """What `query_gate` makes factors of queries with.
 
-    `g = a (b r - 1) + 2` with `(a, b) = sigmoid(dense(query))` and one learned `r` a
-    head.
+    Attributes:
+        kernel: float32 `[e, 2]`, from the query of a head to an outer and an inner gate.
+        bias: float32 `[2]`, of either.
+        scale: float32 `[heads]`, of the inner one.
+    """
+
+    kernel: jax.Array
+    bias: jax.Array
+    scale: jax.Array
+
+
+class GatedBias(NamedTuple):
+    """A bias `gate[b, h, q] * table[h, q, k]`, which is never written down as such.
+
+    Attributes:
+        weights: For the gate, `query_gate(query, weights)`.
+        table: float32 `[heads, s, s]`, queries before keys; the same for all clips.
+    """
+
+    weights: GateWeights
+    table: jax.Array
+
+
+class QueryGate(nn.Module):
+    """Learns the gate: one dense layer to `GATE_OUTPUTS` for either factor.
 
     Attributes:
         heads: Number of attention heads.
@@ -100,25 +124,34 @@ class QueryGate(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, query: jax.Array) -> jax.Array:
-        """Computes the factor of each head and query.
-
-        Args:
-            query: `[b, s, heads, e]`, before it is scaled.
-
-        Returns:
-            `[b, heads, s]` in float32 or better.
-        """
-        size = query.shape[-1]
+    def __call__(self, head_size: int) -> GateWeights:
+        """Returns the weights for queries of `head_size` features."""
         init = nn.initializers.normal(INIT_STD)
-        kernel = self.param("kernel", init, (size, 2 * GATE_OUTPUTS))
+        kernel = self.param("kernel", init, (head_size, 2 * GATE_OUTPUTS))
         bias = self.param("bias", nn.initializers.zeros, (2 * GATE_OUTPUTS,))
         head_scale = self.param("head_scale", nn.initializers.ones, (self.heads,))
         # Sums of outputs are outputs of summed weights.
-        kernel = kernel.reshape(size, 2, GATE_OUTPUTS).sum(-1)
+        kernel = kernel.reshape(head_size, 2, GATE_OUTPUTS).sum(-1)
         bias = bias.reshape(2, GATE_OUTPUTS).sum(-1)
-        query = query.astype(jnp.promote_types(query.dtype, jnp.float32))
-        outer, inner = jax.nn.sigmoid(
-            jnp.einsum("bshe,eg->gbhs", query, kernel) + bias[:, None, None, None]
-        )
-        return outer * (inner * head_scale[:, None] - 1) + 2
+        return GateWeights(kernel, bias, head_scale)
+
+
+def query_gate(query: jax.Array, weights: GateWeights) -> jax.Array:
+    """Factors of the relative bias, for each head and query.
+
+    `g = a (b r - 1) + 2` with `(a, b) = sigmoid(dense(query))` and one learned `r` a
+    head.
+
+    Args:
+        query: `[b, s, heads, e]`, before it is scaled.
+        weights: From `QueryGate`.
+
+    Returns:
+        `[b, heads, s]` in float32 or better.
+    """
+    query = query.astype(jnp.promote_types(query.dtype, jnp.float32))
+    outer, inner = jax.nn.sigmoid(
+        jnp.einsum("bshe,eg->gbhs", query, weights.kernel)
+        + weights.bias[:, None, None, None]
+    )
+    return outer * (inner * weights.scale[:, None] - 1) + 2

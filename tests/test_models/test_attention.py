@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from jaxsed.models import dropout, fused_attention
-from jaxsed.models.attention import (
-    GatedBias,
-    SelfAttention,
-    attend,
-    padding_bias,
-)
+from jaxsed.models.attention import SelfAttention, attend, padding_bias
 from jaxsed.models.plain_attention import kept_weights
+from jaxsed.models.relative_bias import GatedBias, GateWeights, query_gate
 from tests.test_models import drawn
 
 
@@ -119,26 +115,31 @@ def test_padding_is_not_attended_to():
     np.testing.assert_array_equal(moved, masked)
 
 
+def drawn_bias(heads, head_size, n_tokens):
+    keys = jax.random.split(jax.random.key(5), 4)
+    shapes = (head_size, 2), (2,), (heads,), (heads, n_tokens, n_tokens)
+    *weights, table = (
+        jax.random.normal(key, shape) for key, shape in zip(keys, shapes)
+    )
+    return GatedBias(GateWeights(*weights), table)
+
+
 def test_a_bias_may_depend_on_the_queries():
     init = jax.nn.initializers.normal(0.5)
     module = SelfAttention(12, 3, True, init, "float32")
     tokens = jax.random.normal(jax.random.key(1), (2, 9, 12))
     params = drawn.params_for(module, tokens)
-    table = jax.random.normal(jax.random.key(5), (3, 9, 9))
-
-    def gated_by(query):
-        return GatedBias(query.sum(-1).swapaxes(1, 2), table)
-
-    biased = module.apply(params, tokens, None, gated_by)
+    gated = drawn_bias(heads=3, head_size=4, n_tokens=9)
+    biased = module.apply(params, tokens, None, gated)
     qkv = tokens @ params["params"]["qkv"]["kernel"] + params["params"]["qkv"]["bias"]
     query, key, value = jnp.moveaxis(qkv.reshape(2, 9, 3, 3, 4), 2, 0)
-    bias = query.sum(-1).swapaxes(1, 2)[..., None] * table
+    bias = query_gate(query, gated.weights)[..., None] * gated.table
     proj = params["params"]["proj"]
     for padding in (None, padding_bias(jnp.arange(9) < jnp.array([[4], [9]]))):
         both = bias if padding is None else bias + padding
         attended = attend(query, key, value, both).reshape(2, 9, 12)
         np.testing.assert_allclose(
-            module.apply(params, tokens, padding, gated_by),
+            module.apply(params, tokens, padding, gated),
             attended @ proj["kernel"] + proj["bias"],
             atol=1e-5,
         )
@@ -156,25 +157,21 @@ def on_a_tpu(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("gated", [False, True])
-def test_tpus_take_one_kernel_with_the_same_result(monkeypatch, gated):
+@pytest.mark.parametrize("biased", [False, True])
+def test_tpus_take_one_kernel_with_the_same_result(monkeypatch, biased):
     init = jax.nn.initializers.normal(0.05)
     module = SelfAttention(128, 2, True, init, "bfloat16", dropout=0.2)
     tokens = jax.random.normal(jax.random.key(1), (2, 19, 128))
     params = drawn.params_for(module.clone(dtype="float32"), tokens)
-    table = jax.random.normal(jax.random.key(5), (2, 19, 19))
+    gated = drawn_bias(heads=2, head_size=64, n_tokens=19) if biased else None
 
-    def loss(params, table):
-        def gated_by(query):
-            gate = query.astype(jnp.float32).sum(-1).swapaxes(1, 2)
-            return GatedBias(gate, table)
-
+    def loss(params, gated):
         rngs = {"dropout": jax.random.key(6)}
-        out = module.apply(params, tokens, None, gated_by if gated else None, rngs=rngs)
+        out = module.apply(params, tokens, None, gated, rngs=rngs)
         return jnp.mean(jnp.square(out.astype(jnp.float32)))
 
     def taken():
-        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(params, table)
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(params, gated)
 
     plain = taken()
     on_a_tpu(monkeypatch)

@@ -8,47 +8,51 @@ from jaxsed.models import dropout
 from jaxsed.models.attention import attend
 from jaxsed.models.fused_attention import fits, fused_attention
 from jaxsed.models.plain_attention import kept_weights
+from jaxsed.models.relative_bias import GatedBias, GateWeights
 
 CLIPS, TOKENS, HEADS, WIDTH = 4, 21, 4, 256
 
 
-def plain(qkv, bias, seeds, rate):
+def plain(qkv, gated, seeds, rate):
     """What the kernel does, by `attend`."""
     per_head = (CLIPS, TOKENS, HEADS, WIDTH // HEADS)
     query, key, value = (x.reshape(per_head) for x in jnp.split(qkv, 3, axis=-1))
-    if bias is not None:
-        bias = bias[0][..., None] * bias[1].swapaxes(1, 2)
-    attended = attend(query, key, value, bias, rate, seeds)
+    attended = attend(query, key, value, None, rate, seeds, gated)
     return attended.reshape(CLIPS, TOKENS, WIDTH)
 
 
-def fused(qkv, bias, seeds, rate):
-    return fused_attention(qkv, HEADS, bias, seeds, rate, interpret=True)
+def fused(qkv, gated, seeds, rate):
+    return fused_attention(qkv, HEADS, gated, seeds, rate, interpret=True)
 
 
 @pytest.fixture(scope="module", params=["plain", "gated", "dropped"])
 def case(request):
     """Operands, and gradients of the plain form."""
-    keys = jax.random.split(jax.random.key(0), 5)
+    keys = jax.random.split(jax.random.key(0), 6)
     qkv = jax.random.normal(keys[0], (CLIPS, TOKENS, 3 * WIDTH))
-    bias, seeds, rate = None, None, 0.0
+    gated, seeds, rate = None, None, 0.0
     if request.param != "plain":
-        gate = jax.random.normal(keys[1], (CLIPS, HEADS, TOKENS))
-        bias = gate, jax.random.normal(keys[2], (HEADS, TOKENS, TOKENS))
+        weights = GateWeights(
+            jax.random.normal(keys[1], (WIDTH // HEADS, 2)) / 8,
+            jnp.array([0.5, -0.3]),
+            1 + jax.random.normal(keys[5], (HEADS,)),
+        )
+        table = jax.random.normal(keys[2], (HEADS, TOKENS, TOKENS))
+        gated = GatedBias(weights, table)
     if request.param == "dropped":
         seeds, rate = dropout.seeds(keys[3], (CLIPS, HEADS)), 0.3
         assert not np.all(kept_weights(seeds, TOKENS, rate))
     weight = jax.random.normal(keys[4], (CLIPS, TOKENS, WIDTH))
 
-    def gradients(form, qkv, bias, seeds):
-        def loss(qkv, bias):
-            out = form(qkv, bias, seeds, rate)
+    def gradients(form, qkv, gated, seeds):
+        def loss(qkv, gated):
+            out = form(qkv, gated, seeds, rate)
             return jnp.sum(out * weight), out
 
-        return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(qkv, bias)
+        return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(qkv, gated)
 
-    expected = jax.jit(gradients, static_argnums=0)(plain, qkv, bias, seeds)
-    return gradients, (qkv, bias, seeds), expected
+    expected = jax.jit(gradients, static_argnums=0)(plain, qkv, gated, seeds)
+    return gradients, (qkv, gated, seeds), expected
 
 
 def assert_close(found, expected):
@@ -72,10 +76,10 @@ def test_each_device_takes_its_own_clips(case):
     mesh = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("data", "fsdp"))
     by_clip = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
     everywhere = NamedSharding(mesh, PartitionSpec())
-    _, bias, seeds = operands
+    _, gated, seeds = operands
     shardings = (
         by_clip,
-        None if bias is None else (by_clip, everywhere),
+        jax.tree.map(lambda _: everywhere, gated),
         None if seeds is None else by_clip,
     )
 

@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxsed.models import attention, plain_attention
+from jaxsed.models import attention, plain_attention, relative_bias
 from jaxsed.models.operations import Operations, operations
 
 
@@ -62,12 +62,14 @@ def test_scores(monkeypatch, one_by_one):
 
 
 def test_gated_attention():
-    def attend(x, gate, table):
-        gated = attention.GatedBias(gate, table)
+    def attend(x, gated):
         return attention.attend(x, x, x, gated=gated)
 
-    found = operations(attend, shape(2, 6, 3, 4), shape(2, 3, 6), shape(3, 6, 6))
-    assert found == Operations(products=2 * 216 * 4, scores=216)
+    weights = relative_bias.GateWeights(shape(4, 2), shape(2), shape(3))
+    gated = relative_bias.GatedBias(weights, shape(3, 6, 6))
+    found = operations(attend, shape(2, 6, 3, 4), gated)
+    gates = (2 * 6 * 3) * 4 * 2
+    assert found == Operations(products=2 * 216 * 4 + gates, scores=216)
 
 
 def test_loops_count_as_often_as_they_run():

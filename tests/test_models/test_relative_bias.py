@@ -7,6 +7,7 @@ from jaxsed.models.relative_bias import (
     QueryGate,
     RelativeBias,
     bucket_indices,
+    query_gate,
     toeplitz,
 )
 from tests import goldens
@@ -66,7 +67,7 @@ def test_the_gate_is_the_original_formula():
         "bias": rng.normal(size=8),
         "head_scale": rng.normal(size=3),
     }
-    gates = QueryGate(heads=3).apply({"params": params}, query)
+    gates = query_gate(query, QueryGate(heads=3).apply({"params": params}, 4))
     assert gates.shape == (2, 3, 5) and gates.dtype == jnp.float32
     for clip, token, head in np.ndindex(2, 5, 3):
         outputs = query[clip, token, head] @ params["kernel"] + params["bias"]
@@ -77,7 +78,8 @@ def test_the_gate_is_the_original_formula():
 
 def test_the_gate_is_float32_for_bfloat16_queries():
     query = jnp.ones((1, 2, 3, 4), jnp.bfloat16)
-    gates, variables = QueryGate(heads=3).init_with_output(jax.random.key(0), query)
+    weights, variables = QueryGate(heads=3).init_with_output(jax.random.key(0), 4)
+    gates = query_gate(query, weights)
     assert gates.dtype == jnp.float32
     params = variables["params"]
     assert not np.any(params["bias"]) and np.all(params["head_scale"] == 1)
