@@ -1,17 +1,21 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 import jaxsed
 from configs import common
+from configs import weak as recipe
 from jaxsed import losses
 from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.errors import InputError
 from jaxsed.evaluation.scores import ScoreStore
+from jaxsed.plan import step as plan_step
 from jaxsed.stages import ensemble, weak
+from jaxsed.training import sharding
 from jaxsed.training.logs import read_metrics
 from jaxsed.weights import files
 
@@ -120,6 +124,19 @@ def test_one_label_a_clip_is_learned_by_cross_entropy(small, scenes, tmp_path):
     ):
         found, _ = weak.task(small("weak", **settings)).objective(None, heard, labels)
         assert found == loss(logits, labels["clip_labels"])[0], settings
+
+
+@pytest.mark.parametrize("model", ["tiny_fpasst", "tiny_asit"])
+def test_the_recipe_is_one_program_on_eight_devices(model):
+    config = recipe.get_config(f"model={model},batch=8,logits=somewhere").to_dict()
+    mesh = sharding.make_mesh(**config["mesh"])
+    assert mesh.size == 8
+    program, (state, batch, key) = plan_step.build(config, 527, mesh)
+    assert batch["clip_teacher"].shape == (8, 527)
+    lowered = program.train_step.lower(state, batch, key)
+    new_state, measurements = lowered.out_info
+    assert {"label_bce", "teacher_bce", "loss"} <= measurements.keys()
+    assert jax.tree.structure(new_state) == jax.tree.structure(state)
 
 
 def test_a_loss_that_does_not_fit_is_refused(small, scenes, tmp_path):
