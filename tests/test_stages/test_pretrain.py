@@ -9,7 +9,8 @@ import jaxsed
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 from jaxsed.models import sed
-from jaxsed.stages import pretrain, weak
+from jaxsed.stages import pretrain, start, weak
+from jaxsed.stages.program import init_params
 from jaxsed.training.logs import read_metrics
 from jaxsed.weights import files
 
@@ -128,6 +129,19 @@ def test_the_result_starts_a_training_on_labels(finished, small, tmp_path):
     before, after = (files.load_model(d / "model")[0] for d in (finished, tmp_path))
     jax.tree.map(np.testing.assert_array_equal, after["encoder"], before["encoder"])
     assert set(after) == {"encoder", "strong_head", "weak_head"}
+
+
+def test_all_of_it_goes_on_at_a_finer_resolution(finished, pretraining):
+    finer = sed.build("tiny_ssast", 1, head="masked_patches", compression="fshift-2")
+    abstract = jax.eval_shape(lambda: init_params(finer, jax.random.key(0)))
+    params = start.start_params(
+        finer, abstract, 0, str(finished / "model"), carry="all"
+    )
+    shapes = jax.tree.map(lambda leaf: leaf.shape, abstract)
+    assert jax.tree.map(np.shape, params) == shapes
+    before, _ = files.load_model(finished / "model")
+    for name in ("mask_token", "generative_head"):
+        jax.tree.map(np.testing.assert_array_equal, params[name], before[name])
 
 
 def test_the_result_detects_nothing_and_says_so(finished):

@@ -42,6 +42,29 @@ def test_released_files_are_told_in_any_container(name, encoder, container):
     assert not found.dropped and not found.notes and found.stage is None
 
 
+SIZES_OF_DEIT = {"ssast_deit_small": 384, "ssast_deit_tiny": 192}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "encoder"),
+    [
+        ("ssast", "ssast"),
+        ("ssast", "ssast_deit_small"),
+        ("ssast", "ssast_deit_tiny"),
+        ("ssast_frame", "ssast_frame"),
+        ("ssast_frame", "ssast_deit_tiny_frame"),
+    ],
+)
+def test_pretrained_ssasts_are_told_by_patches_and_width(manifest, encoder):
+    width = SIZES_OF_DEIT.get(encoder.removesuffix("_frame"), 768)
+    sizes = {factor * 768: factor * width for factor in (1, 3, 4)}
+    entries = {
+        key: {**entry, "shape": [sizes.get(size, size) for size in entry["shape"]]}
+        for key, entry in goldens.manifest(manifest).items()
+    }
+    assert recognise(hollow(entries)).encoder == encoder
+
+
 EXTERNAL = [
     ("BEATs", "beats", ["", "model.", "state_dict.model."]),
     (
