@@ -158,6 +158,7 @@ def full_size(
     config.data.eval = f"{data}/eval"
     config.data.workers = WORKERS
     config.steps = epochs * epoch_steps
+    config.mesh = ConfigDict({"data": 1, "fsdp": -1})  # one copy of the state in all
     config.every = ConfigDict(
         {"log": 50, "evaluate": 5 * epoch_steps, "save": epoch_steps}
     )

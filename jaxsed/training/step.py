@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from jaxsed.training import accumulation, sharding
+from jaxsed.training import accumulation, overlap, sharding
 from jaxsed.training.plateau import rate_scale
 from jaxsed.training.state import Params, TrainState
 
@@ -100,6 +100,7 @@ def make_train_step(
         in_shardings=(state_shardings, sharding.batch_sharding(mesh), everywhere),
         out_shardings=(state_shardings, everywhere),
         donate_argnums=0,
+        compiler_options=overlap.compiler_options(mesh) or None,
     )
 
 

@@ -1,0 +1,33 @@
+"""Communication beside computing: what XLA has to be told for it on TPUs.
+
+Left alone, the TPU compiler adds up all gradients in one exchange when the backward pass
+is over, while nothing is computed: 4.8 ms of 25 for a transformer of 86 M parameters on
+16 chips, by links' speed. Told to take gradients one by one, and to run exchanges beside
+the fusions that follow, it begins with the uppermost layer's while the lower ones are
+computed; what is left is the wait for the lowest layer's.
+"""
+
+from jax.sharding import Mesh
+
+# Gradients up to this size together are one exchange: those of biases and norms.
+EXCHANGED_TOGETHER_BYTES = 2**20
+TPU_OPTIONS = {
+    "xla_jf_crs_combiner_threshold_in_bytes": EXCHANGED_TOGETHER_BYTES,
+    "xla_enable_async_all_reduce": True,
+    "xla_enable_async_reduce_scatter_fusion": True,
+    "xla_tpu_enable_async_collective_fusion_fuse_all_reduce": True,
+    "xla_tpu_enable_async_collective_fusion_fuse_reduce_scatter": True,
+    "xla_tpu_enable_async_collective_fusion_multiple_steps": True,
+    # Products cut into a step for each device move their operands in memory first.
+    "xla_jf_spmd_threshold_for_windowed_einsum_mib": 2**20,
+}
+
+
+def compiler_options(mesh: Mesh) -> dict[str, int | bool]:
+    """Returns the options with which a step is compiled for a mesh.
+
+    Args:
+        mesh: devices, which need not exist.
+    """
+    is_tpu = mesh.devices.flat[0].platform == "tpu"
+    return dict(TPU_OPTIONS) if is_tpu and mesh.size > 1 else {}
