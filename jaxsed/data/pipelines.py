@@ -43,7 +43,7 @@ def training_batches(
     clip_seconds: float = 10.0,
     sample_rate: int = 16000,
     n_frames: int = 250,
-    targets: str = "frames",
+    targets: str | None = "frames",
     wavmix_probability: float = 0.0,
     wavmix_alpha: float = wavmix.ALPHA,
     wavmix_major: bool = True,
@@ -74,7 +74,7 @@ def training_batches(
             frame, labels and teacher targets with them; shorter ones are zero-padded.
         sample_rate: Hz.
         n_frames: label frames of 40 ms.
-        targets: "frames" or "clip".
+        targets: "frames" or "clip", or None for no labels, which are then not read.
         wavmix_probability: of mixing a clip with another one in the loader.
         wavmix_alpha: see `wavmix.draw_weight`.
         wavmix_major: see there.

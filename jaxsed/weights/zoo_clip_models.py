@@ -1,8 +1,8 @@
 """The released checkpoints of AST and SSAST, for whole clips.
 
 Names and addresses follow the READMEs of github.com/YuanGongND/ast and
-github.com/YuanGongND/ssast ("Pretrained Models"). Left out are models for clips of 1 s, at
-strides of 12 and 14, and of other sizes, which have no encoder here.
+github.com/YuanGongND/ssast ("Pretrained Models"). Left out are AST's models for clips of 1 s and at
+strides of 12 and 14, which have no encoder here, and those of SSAST's ablation.
 """
 
 from jaxsed.weights.zoo_entry import Entry, Licence
@@ -61,4 +61,7 @@ SSAST = (
     _ssast("SSAST-Base-Frame-400", "nx6nl4d4bl71sm8", "ssast_frame", 400),
     _ssast("SSAST-Base-Patch-250", "mxrm9qog6aj8hif", "ssast", 250),
     _ssast("SSAST-Base-Frame-250", "4e6l7ulhwrfoana", "ssast_frame", 250),
+    _ssast("SSAST-Small-Patch-400", "i24w446rl9pkf05", "ssast_deit_small", 400),
+    _ssast("SSAST-Tiny-Patch-400", "fkbtf78y94113wz", "ssast_deit_tiny", 400),
+    _ssast("SSAST-Tiny-Frame-400", "rx7g60ruzawffzv", "ssast_deit_tiny_frame", 400),
 )

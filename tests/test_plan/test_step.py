@@ -1,7 +1,7 @@
 import jax
 import pytest
 
-from configs import common
+from configs import common, ssast_pretrain
 from jaxsed.errors import InputError
 from jaxsed.models import sed
 from jaxsed.plan import step
@@ -11,8 +11,11 @@ from tests.test_data.fakes import N_CLASSES, FakeData, FakeTeacher
 
 
 def tiny(stage, **changes):
-    config = common.training(stage)
-    config.model.encoder = "tiny_atst_frame"
+    if stage == "pretrain":
+        config = ssast_pretrain.pretraining("tiny_ssast")
+    else:
+        config = common.training(stage)
+        config.model.encoder = "tiny_atst_frame"
     config.batch_size = 8
     config.update_from_flattened_dict(changes)
     return config.to_dict()
@@ -25,6 +28,7 @@ def tiny(stage, **changes):
         ("strong", {"teacher.logits": "somewhere", "data.clip_seconds": 2.0}),
         ("strong", {"data.wavmix_probability": 0.5, "data.clip_seconds": 1.0}),
         ("weak", {"data.clip_seconds": 0.4}),
+        ("pretrain", {}),
     ],
 )
 def test_batches_are_those_that_the_loader_makes(stage, changes, monkeypatch):
@@ -39,7 +43,7 @@ def test_batches_are_those_that_the_loader_makes(stage, changes, monkeypatch):
     assert step.clip_bytes(found) == sum(x.nbytes for x in next(batches).values()) // 8
 
 
-@pytest.mark.parametrize("stage", ["strong", "weak"])
+@pytest.mark.parametrize("stage", ["strong", "weak", "pretrain"])
 def test_the_step_takes_what_is_built_for_it(stage):
     config = tiny(stage, **{"data.clip_seconds": 0.4, "mesh.fsdp": 2})
     mesh = sharding.make_mesh(**config["mesh"])
