@@ -47,7 +47,7 @@ def training(stage: str) -> ConfigDict:
                 "sequence": "none",  # or bigru | bilstm | attention | transformer | mamba
                 "sequence_width": 2048,
                 "sequence_layers": 2,
-                "head": "linear",  # clip logits: linear | attention | tokens | cls
+                "head": "linear",  # clip logits: linear attention tokens cls token_semantic
                 "dtype": "float32",  # bfloat16: matmuls only
                 "compression": "none",  # fewer time steps: fshift-4, patch_pi-2
                 "frontend": "",  # with another data set's statistics: ast_esc50

@@ -154,8 +154,8 @@ def with_prior(params: Params, data: PreparedData) -> Params:
         "weak_head": activity.class_clips() / len(data),
     }
     heads = {}
-    for name, prior in priors.items():
-        prior = np.clip(prior, 1e-4, 0.5)
+    for name in priors.keys() & params.keys():
+        prior = np.clip(priors[name], 1e-4, 0.5)
         bias = np.log(prior / (1 - prior)).astype(np.float32)
         heads[name] = {**params[name], "bias": bias}
     return {**params, **heads}

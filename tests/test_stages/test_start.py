@@ -111,3 +111,9 @@ def test_prior_makes_an_untrained_head_predict_how_common_classes_are(small):
     clips = data.activity().class_clips() / len(data)
     found = jax.nn.sigmoid(params["weak_head"]["bias"])
     np.testing.assert_allclose(found, np.clip(clips, 1e-4, 0.5), rtol=1e-4)
+    # Heads with one layer, such as HTS-AT's own.
+    alone = start.with_prior({"weak_head": heads}, data)
+    assert alone.keys() == {"weak_head"}
+    np.testing.assert_array_equal(
+        alone["weak_head"]["bias"], params["weak_head"]["bias"]
+    )
