@@ -134,6 +134,16 @@ def test_padded_clips_are_heard_as_if_alone(name, way):
         np.testing.assert_allclose(mel[2, : len(alone)], alone, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["m2d", "fpasst"])
+def test_a_longer_hop_leaves_frames_out(name):
+    """Also where it is longer than a frame."""
+    wave = jax.random.normal(jax.random.key(0), (1, 6401))
+    full, longer = jax.jit(
+        lambda wave: (PRESETS[name](wave), PRESETS[name].compressed("fshift", 4)(wave))
+    )(wave)
+    np.testing.assert_allclose(longer, full[:, ::4], atol=1e-4)
+
+
 def test_a_pooled_front_end_can_vary_its_filterbank():
     preset = PRESETS["fpasst"].compressed("avg_pool", 2)
     wave = jax.random.normal(jax.random.key(0), (1, 4000))
