@@ -1,4 +1,4 @@
-"""Losses of masked spectrogram patch modelling (SSAST, Gong et al. 2022, section 2.3)."""
+"""Losses of masked spectrogram patch modelling (SSAST, Gong et al., AAAI 2022)."""
 
 import jax
 import jax.numpy as jnp

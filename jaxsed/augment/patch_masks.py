@@ -1,6 +1,6 @@
 """Which patches of a spectrogram are hidden from a model that is to predict them.
 
-SSAST hides 400 of 512 patches (Gong et al. 2022, section 2.2). Patches are numbered row
+SSAST hides 400 of 512 patches (Gong et al. 2022). Patches are numbered row
 by row of the frequency axis, `row * n_steps + step`.
 
 Kinds of masks:

@@ -1,6 +1,6 @@
 """Masked spectrogram patch modelling: an encoder that predicts patches it cannot see.
 
-SSAST (Gong et al., AAAI 2022), section 2.3; `mpc` and `mpg` in the original's
+SSAST (Gong et al., AAAI 2022); `mpc` and `mpg` in the original's
 `src/models/ast_models.py`. Two forward passes share everything but their masks and the
 head on top: the discriminative pass tells hidden patches apart, the generative one
 reconstructs them.

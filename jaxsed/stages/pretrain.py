@@ -1,7 +1,7 @@
 """Step 1: learning from sounds without labels, by masked spectrogram patch modelling.
 
-SSAST (Gong et al., AAAI 2022; `src/traintest_mask.py` of the original): two thirds and
-more of the patches are hidden, and the encoder is to tell them apart (InfoNCE) and to
+SSAST (Gong et al., AAAI 2022; `src/traintest_mask.py` of the original): most of the
+patches are hidden, and the encoder is to tell them apart (InfoNCE) and to
 reconstruct them (squared error), in two forward passes with masks of their own.
 """
 
@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "part": patch_masks.PART,  # of the patches is hidden
     "sides": patch_masks.SIDES,  # of squares of hidden patches
     "nce_over": "predictions",  # or patches, as in the paper: see `pretext_losses`
-    "mse_weight": 10.0,  # section 2.3: lambda
+    "mse_weight": 10.0,  # lambda, in paper and code
 }
 
 
@@ -35,7 +35,7 @@ def task(config: Mapping[str, Any]) -> train.Task:
     Raises:
         InputError: an unknown or impossible setting, or a model that has classes.
     """
-    pretext = resolve(config["pretext"])
+    pretext = resolve(config.get("pretext", {}))
     if config["model"]["head"] != MASKED_PATCHES:
         raise InputError(
             f"model.head={config['model']['head']}: pre-training knows no classes; set "
