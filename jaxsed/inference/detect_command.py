@@ -158,10 +158,11 @@ def _print_model(folder: str, detector) -> None:
         f"{description['licence']}",
         file=sys.stderr,
     )
-    if fresh.heads_are_drawn(description["provenance"].get("fresh", {})):
+    heads = fresh.drawn_heads(description["provenance"].get("fresh", {}))
+    if heads:
         print(
-            "warning: its checkpoint had no heads, so what it detects is chance; train "
-            f"it first (--config.init={folder})",
+            f"warning: its checkpoint had no {' and no '.join(heads)}, so what it detects "
+            f"is chance; train it first (--config.init={folder})",
             file=sys.stderr,
         )
 

@@ -67,8 +67,13 @@ class Report:
 
     @property
     def heads_are_drawn(self) -> bool:
-        """Whether the model knows no class yet, as its file had no head."""
-        return fresh.heads_are_drawn(self.fresh)
+        """Whether the model cannot detect yet, as its file lacked a head."""
+        return bool(self.drawn_heads)
+
+    @property
+    def drawn_heads(self) -> list[str]:
+        """Heads that know no class yet, as the file had none."""
+        return fresh.drawn_heads(self.fresh)
 
 
 def convert_file(

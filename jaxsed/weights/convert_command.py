@@ -3,11 +3,14 @@
 `jaxsed convert IN.pt OUT_DIR` takes the files released with PretrainedSED (BEATs, ATST-F,
 fPaSST, M2D, ASiT, frame_mn; ssl, weak, strong; with BiGRU or BiLSTM), what its training
 writes, and the originals behind them: BEATs, ATST-Frame, M2D, M2D-CLAP, ASiT, and DeiT
-for fPaSST. Model and stage are told by the keys. PyTorch is not needed, and nothing that
-is in a checkpoint is executed.
+for fPaSST; and the files of AST, SSAST and HTS-AT. Model and stage are told by the keys.
+`--model` decides where they leave a choice: `ssast` or `ssast_s10` for a fine-tuned SSAST,
+which has AST's keys; `ast` or `ast_s16` to start AST from DeiT; `ast_s16` and `ssast_s10`
+for AST and pre-trained SSAST with patches at other intervals than theirs. PyTorch is not
+needed, and nothing that is in a checkpoint is executed.
 
-`jaxsed convert --to-torch MODEL_DIR OUT.pt` writes the key layout that PretrainedSED
-reads. A model that was converted comes back bit by bit.
+`jaxsed convert --to-torch MODEL_DIR OUT.pt` writes the key layout that the original reads.
+A model that was converted comes back bit by bit.
 
 Nothing is written unless all went well; a model or file that is there already is replaced
 only with --force.
@@ -127,9 +130,10 @@ def _print_report(report: "Report", verbose: bool) -> None:
 
 def _next(report: "Report") -> str:
     if report.heads_are_drawn:
+        heads = " and ".join(report.drawn_heads)
         return (
             "train it: python -m jaxsed.main --config=... "
-            f"--config.init={report.folder} (its heads know nothing yet)"
+            f"--config.init={report.folder} (its {heads} cannot know a class yet)"
         )
     return f"jaxsed detect AUDIO --weights {report.folder} --out RESULTS"
 

@@ -49,13 +49,14 @@ def _kernels(folder: str, shapes) -> list[str]:
     return [f"{folder}/{name}" for name in KERNELS if f"{folder}/{name}" in shapes]
 
 
-def heads_are_drawn(fresh: Mapping[str, str]) -> bool:
-    """Says whether a model knows no class yet, as its checkpoint had no head.
+def drawn_heads(fresh: Mapping[str, str]) -> list[str]:
+    """Says which heads know no class yet, as the model's checkpoint had none.
 
     Args:
         fresh: How each parameter that the checkpoint did not hold was made, by path; in
             a model's description `provenance["fresh"]`.
     """
-    return any(
-        path.startswith(HEADS) and how.startswith(HOW) for path, how in fresh.items()
-    )
+    drawn = {
+        path.partition("/")[0] for path, how in fresh.items() if how.startswith(HOW)
+    }
+    return [head for head in HEADS if head in drawn]

@@ -95,6 +95,6 @@ def _make(folder: Path, entry: Entry, source: Path) -> None:
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     facts = [f"converted to {folder}", f"licence {licence}", entry.note]
-    if report.heads_are_drawn:
-        facts.append("its heads are not trained")
+    if report.drawn_heads:
+        facts.append(f"not trained: its {' and '.join(report.drawn_heads)}")
     print(f"jaxsed: {entry.name}: {'; '.join(filter(None, facts))}", file=sys.stderr)

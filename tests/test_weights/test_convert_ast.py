@@ -57,6 +57,7 @@ def test_a_released_ast_converts_and_comes_back_bit_by_bit(tmp_path, name):
     # The head of frames is not that of clips: a norm lies between them.
     assert all(how.startswith("drawn") for how in report.fresh.values())
     assert report.fresh.keys() == {"strong_head/kernel", "strong_head/bias"}
+    assert report.drawn_heads == ["strong_head"]
     params, description = files.load_model(tmp_path / "m")
     assert (description["head"], description["frontend"]) == ("tokens", "ast")
     kernel = tensors["module.mlp_head.1.weight"].T

@@ -70,7 +70,7 @@ def test_options_reach_the_conversion(tmp_path, capsys):
     assert run(source, tmp_path / "m", "--model", "atst_frame", *options) == 0
     said = capsys.readouterr().out
     assert "stage weak, audioset_527" in said and "drawn with seed 3" in said
-    assert "its heads know nothing yet" in said
+    assert "its strong_head and weak_head cannot know a class yet" in said
     assert run(source, tmp_path / "m") == 1
     assert "--force" in capsys.readouterr().err
     assert run(source, tmp_path / "m", "--force") == 0
