@@ -28,6 +28,10 @@ LAYOUT is how SRC is laid out (docs/prepare.md has examples):
   speech_commands       testing_list.txt, validation_list.txt as released; WORD/*.wav
   clips                 any folder of sounds, with a table (.csv, .tsv) of files and
                         labels, one or several a clip
+  desed                 metadata/... and audio/... of DCASE task 4: strongly and weakly
+                        labelled and synthetic clips, validation and public evaluation
+  hear                  a task of event detection in HEAR's layout: task_metadata.json,
+                        labelvocabulary.csv, train.json ... or fold00.json ..., 48000/...
 
 Stopped at any moment, the same command goes on where it was. Run again after more sounds
 have arrived, it adds them.
@@ -57,6 +61,8 @@ LAYOUTS = (
     "kinetics_sounds",
     "speech_commands",
     "clips",
+    "desed",
+    "hear",
 )
 _CLASSES_IN_SUMMARY = 5
 
@@ -193,6 +199,8 @@ def _splits(asked: str | None, source: Path, layout, tables: dict) -> list[str]:
         return splits
     known = list(getattr(layout, "PARTS", layout.SPLITS))
     splits = [split.strip() for split in asked.split(",") if split.strip()]
+    if hasattr(layout, "folds"):
+        known += layout.folds(source)
     if not splits or not set(splits) <= set(known):
         raise InputError(f"--splits {asked!r}; expected some of {','.join(known)}")
     return list(dict.fromkeys(splits))

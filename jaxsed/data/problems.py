@@ -20,6 +20,7 @@ KINDS = {
     "empty": "sound file without samples: clip left out",
     "non_finite": "NaN or infinite samples: clip left out",
     "no_events": "no usable event left: clip left out",
+    "unlabelled": "nothing says what sounds in it: recording left out",
     "truncated": "sound file is cut off: what is there is used",
     "short": "more than 0.1 s shorter than it should be: used",
     "long": "more than 0.1 s longer than it should be: used",
@@ -38,6 +39,9 @@ KINDS = {
 
 # Onset and offset of a label that is of the clip as a whole, however long it is.
 WHOLE_CLIP = (0.0, math.inf)
+# Onset, offset and label of what says that no event is in the clip, which is more than
+# that none is known.
+NOTHING = (0.0, 0.0, "")
 
 # Coding adds or takes some milliseconds, and annotators end events at 10.0 s in clips
 # of 9.98 s: within this much nothing is wrong.
@@ -66,6 +70,11 @@ class RawEvent(NamedTuple):
     offset: float
     label: str
     line: int
+
+
+def says_nothing(raw_events: Sequence[RawEvent]) -> bool:
+    """Returns whether the annotation of a clip is that it has no event."""
+    return bool(raw_events) and all(raw[:3] == NOTHING for raw in raw_events)
 
 
 def clean_events(
@@ -99,6 +108,8 @@ def clean_events(
         problems.append(Problem(clip, kind, f"{line}{raw.label}{times}: {what}"))
 
     for raw in raw_events:
+        if raw[:3] == NOTHING:
+            continue
         try:
             label = vocabulary.index(raw.label)
         except InputError as error:

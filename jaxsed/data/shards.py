@@ -26,6 +26,7 @@ from jaxsed.data.problems import (
     DURATION_TOLERANCE_SECONDS,
     Problem,
     clean_events,
+    says_nothing,
 )
 from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
@@ -165,7 +166,7 @@ def _read_clip(
     entry = {"id": clip.id, "events": events}
     if decoded is None:
         return entry, None, problems
-    if not events:
+    if not events and not says_nothing(clip.events):
         problems.append(Problem(clip.id, "no_events", "no usable event left"))
         return entry, None, problems
     header = {

@@ -2,11 +2,13 @@ import pytest
 
 from jaxsed.data.problems import (
     KINDS,
+    NOTHING,
     WHOLE_CLIP,
     Problem,
     RawEvent,
     clean_events,
     count_kinds,
+    says_nothing,
     to_tsv,
 )
 from jaxsed.labels.events import Event
@@ -93,3 +95,10 @@ def test_the_report():
         ("missing", 2),
         ("short", 2),
     ]
+
+
+def test_that_nothing_sounds_is_no_event_and_no_problem():
+    nothing = RawEvent(*NOTHING, 3)
+    assert clean_events("a", [nothing], PETS, 10.0) == ([], [])
+    assert says_nothing([nothing]) and not says_nothing([])
+    assert not says_nothing([nothing, RawEvent(0.0, 1.0, "no such class", 4)])

@@ -24,7 +24,7 @@ from jaxsed.data.problems import Problem
 _NOT_AUDIO = {".tsv", ".csv", ".json", ".jsonl", ".txt", ".md", ".html", ".pdf", ".log"}
 _NOT_AUDIO |= {".npz", ".npy", ".h5", ".hdf", ".hdf5", ".parquet", ".arrow", ".py"}
 _NOT_AUDIO |= {".array_record", ".part", ".tmp", ".zip", ".tar", ".gz", ".tgz", ".xz"}
-_NOT_AUDIO |= {".yaml", ".yml", ".png", ".jpg"}
+_NOT_AUDIO |= {".yaml", ".yml", ".png", ".jpg", ".jams"}
 _WITH_Y = re.compile(r"Y([\w-]{11}(?:_\d+)?)")
 # YouTube id, start, perhaps end: seconds or milliseconds.
 _CUT = re.compile(r"Y?([\w-]{11})_(\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?")

@@ -27,7 +27,8 @@ class SourceClip(NamedTuple):
       id: Unique in the split.
       audio: Where its sound is; None if there is none.
       events: Its annotation as read. A label of the whole clip is an event from 0 to
-        infinity: `WHOLE_CLIP`.
+        infinity: `WHOLE_CLIP`; that nothing sounds is one too: `NOTHING`. Without any
+        the clip is left out.
       listed_seconds: How long the data set says it is, seconds; NaN if it does not.
     """
 
