@@ -78,9 +78,9 @@ def patchout(
         key: draws which steps, the same ones for all clips of the batch.
 
     Raises:
-        InputError: `part` is out of range, or the encoder is not of a kind that can do
-            without a step: tokens on a grid that learn from each other where they are
-            from their content alone.
+        InputError: `part` is out of range, or the encoder is not a plain vision
+            transformer: relative positions and convolutions take tokens that follow each
+            other for neighbours.
     """
     if not part:
         yield
