@@ -3,7 +3,8 @@
 `jaxsed convert IN.pt OUT_DIR` takes the files released with PretrainedSED (BEATs, ATST-F,
 fPaSST, M2D, ASiT, frame_mn; ssl, weak, strong; with BiGRU or BiLSTM), what its training
 writes, and the originals behind them: BEATs, ATST-Frame, M2D, M2D-CLAP, ASiT, and DeiT
-for fPaSST; and the files of AST, SSAST and HTS-AT. Model and stage are told by the keys.
+for fPaSST; and the files of AST (its authors' and those of the transformers library),
+SSAST and HTS-AT. Model and stage are told by the keys.
 `--model` decides where they leave a choice: `ssast` or `ssast_s10` for a fine-tuned SSAST,
 which has AST's keys; `ast` or `ast_s16` to start AST from DeiT; `ast_s16` and `ssast_s10`
 for AST and pre-trained SSAST with patches at other intervals than theirs. PyTorch is not

@@ -14,7 +14,11 @@ import numpy as np
 
 from jaxsed.errors import InputError, check_known
 from jaxsed.weights import other_models
-from jaxsed.weights.layouts import external_ast, external_deit
+from jaxsed.weights.layouts import (
+    external_ast,
+    external_deit,
+    external_transformers_ast,
+)
 from jaxsed.weights.layouts.families import FAMILIES, rules_for
 from jaxsed.weights.mapping import SHOWN, enumerated
 from jaxsed.weights.released_layout import (
@@ -58,6 +62,12 @@ MARKS: dict[str, dict[str, tuple[int | None, ...]]] = {
     "ssast_deit_tiny_frame": _AST | _FRAME | {"pos_embed": (1, 514, 192)},
     external_ast.FROM_OVERLAPPING.name: _AST_OVERLAPPING,
     external_ast.FROM_PRETRAINING.name: _AST,
+    **{
+        external.name: {external_transformers_ast.POSITIONS: marks["pos_embed"]}
+        for external, marks in zip(
+            external_transformers_ast.EXTERNALS, (_AST_OVERLAPPING, _AST), strict=True
+        )
+    },
     "htsat": {
         "patch_embed.proj.weight": (None, 1, 4, 4),
         "layers.3.blocks.0.attn.relative_position_bias_table": (225, 32),

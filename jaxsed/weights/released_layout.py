@@ -16,6 +16,7 @@ from jaxsed.weights.layouts import (
     external_beats,
     external_deit,
     external_m2d,
+    external_transformers_ast,
 )
 from jaxsed.weights.layouts.families import FAMILIES, rules_for
 from jaxsed.weights.layouts.rules import External
@@ -30,6 +31,7 @@ EXTERNALS = {
         external_asit.EXTERNAL,
         external_deit.EXTERNAL,
         *external_ast.EXTERNALS,
+        *external_transformers_ast.EXTERNALS,
     )
 }
 RELEASED = "released layout"
@@ -163,12 +165,13 @@ def _external(external: External, prefix, flat, content, shared) -> Recognised:
     if external.adapt is not None:
         below, notes = external.adapt(below, content)
     arrays, dropped = {}, {}
+    head = {rule.key for rule in FAMILIES[external.encoder].weak_head}
     modules = {key.removeprefix(ours).partition(".")[0] for key in _keys(external)}
     for key, array in below.items():
         reason = _reason(external, key)
         if reason is not None:
             dropped[prefix + key] = reason
-        elif key.startswith(("strong_head.", "weak_head.")):
+        elif key.startswith(("strong_head.", "weak_head.")) or key in head:
             arrays[key] = array
         elif (
             key.partition(".")[0] in modules

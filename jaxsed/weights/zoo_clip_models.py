@@ -1,8 +1,9 @@
 """The released checkpoints of AST and SSAST, for whole clips.
 
 Names and addresses follow the READMEs of github.com/YuanGongND/ast and
-github.com/YuanGongND/ssast ("Pretrained Models"). Left out are AST's models for clips of 1 s and at
-strides of 12 and 14, which have no encoder here, and those of SSAST's ablation.
+github.com/YuanGongND/ssast ("Pretrained Models"); size and checksum of the one from the
+Hub are what public projects pin that use it. Left out are AST's models for clips of 1 s
+and at strides of 12 and 14, which have no encoder here, and those of SSAST's ablation.
 """
 
 from jaxsed.weights.zoo_entry import Entry, Licence
@@ -10,6 +11,8 @@ from jaxsed.weights.zoo_entry import Entry, Licence
 DROPBOX = "https://www.dropbox.com/s/{}/{}?dl=1"
 AST_PAGE = "https://github.com/YuanGongND/ast#pretrained-models"
 SSAST_PAGE = "https://github.com/YuanGongND/ssast#pretrained-models"
+HUB = "https://huggingface.co/MIT/ast-finetuned-audioset-10-10-0.4593"
+HUB_REVISION = "f826b80d28226b62986cc218e5cec390b1096902"
 AST_PAPER = "arXiv:2104.01778"
 SSAST_PAPER = "arXiv:2110.09784"
 BSD_AST = Licence("BSD-3-Clause", "github.com/YuanGongND/ast/blob/master/LICENSE")
@@ -45,6 +48,19 @@ def _ssast(name: str, place: str, encoder: str, hidden: int) -> Entry:
 
 
 AST = (
+    Entry(
+        name="ast-finetuned-audioset-10-10-0.4593",
+        file="ast-finetuned-audioset-10-10-0.4593.safetensors",
+        encoder="ast",
+        stage="weak",
+        licence=BSD_AST,
+        paper=AST_PAPER,
+        urls=(f"{HUB}/resolve/{HUB_REVISION}/model.safetensors",),
+        pages=(HUB,),
+        size_bytes=346_404_948,
+        sha256="ae0c1e2ad4e1381d851fa9bf298ba13ebc9c5a914cdee2dbe427a6583869924d",
+        note="audioset_10_10_0.4593 as the transformers library keeps it",
+    ),
     _ast(
         "audioset_10_10_0.4593",
         "ca0b1v2nlxzyeb4",

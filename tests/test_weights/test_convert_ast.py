@@ -130,6 +130,54 @@ def test_what_they_start_from_is_made_to_fit(tmp_path, encoder, name, stored, wa
     np.testing.assert_array_equal(block, tensors[f"{prefix}blocks.11.mlp.fc1.bias"])
 
 
+def transformers_keys(tensors):
+    """The same numbers as `ASTForAudioClassification` keeps them."""
+    made = {}
+    model = "audio_spectrogram_transformer"
+    for key, array in tensors.items():
+        if ".head" in key:
+            continue
+        key = key.replace("module.v.", f"{model}.").replace("blocks", "encoder.layer")
+        if "qkv" in key:
+            for name, part in zip(("query", "key", "value"), np.split(array, 3)):
+                made[key.replace("attn.qkv", f"attention.attention.{name}")] = part
+            continue
+        for theirs, ours in {
+            "cls_token": "embeddings.cls_token",
+            "dist_token": "embeddings.distillation_token",
+            "pos_embed": "embeddings.position_embeddings",
+            "patch_embed.proj": "embeddings.patch_embeddings.projection",
+            "attn.proj": "attention.output.dense",
+            "norm1": "layernorm_before",
+            "norm2": "layernorm_after",
+            "mlp.fc1": "intermediate.dense",
+            "mlp.fc2": "output.dense",
+            f"{model}.norm": f"{model}.layernorm",
+            "module.mlp_head.0": "classifier.layernorm",
+            "module.mlp_head.1": "classifier.dense",
+        }.items():
+            key = key.replace(theirs, ours)
+        made[key] = array
+    return made
+
+
+@pytest.mark.parametrize("name", ["ast", "ast_s16"])
+def test_files_of_the_transformers_library_are_the_same_model(tmp_path, name):
+    tensors = small.state_dict(name)
+    convert_file(written(tmp_path, tensors), tmp_path / "m")
+    theirs = transformers_keys(tensors)
+    report = convert_file(written(tmp_path, theirs), tmp_path / "t")
+    assert (report.encoder, report.stage) == (name, "weak")
+    assert not report.dropped and report.vocabulary == "audioset_527"
+    both = [(tmp_path / m / "params.safetensors").read_bytes() for m in ("m", "t")]
+    assert both[0] == both[1]
+    convert_back(tmp_path / "t", tmp_path / "back.pth")
+    found = torch_file.read(tmp_path / "back.pth").content
+    assert found.keys() == tensors.keys()
+    for key in tensors.keys() - UNUSED:
+        np.testing.assert_array_equal(found[key], tensors[key])
+
+
 def test_other_clip_lengths_are_refused_by_name(tmp_path):
     tensors = small.state_dict("ast")
     tensors["module.v.pos_embed"] = np.zeros((1, 146, 48), np.float32)

@@ -1,5 +1,7 @@
 """Key layout of AST's checkpoints (YuanGongND/ast), the same at all strides."""
 
+import dataclasses
+
 from jaxsed.weights.layouts.m2d import PATCH
 from jaxsed.weights.layouts.rules import (
     TOKEN,
@@ -21,13 +23,10 @@ GRID = (8, 64)
 OVERLAPPING_GRID = (12, 101)
 
 MLP_HEAD = tuple(
-    Rule(key, path, transform, aliases=(key.removeprefix(WRAPPER),))
-    for key, path, transform in (
-        (rule.key, rule.path, rule.transform)
-        for rule in (
-            *norm(f"{WRAPPER}mlp_head.0", "weak_head/norm"),
-            *affine(f"{WRAPPER}mlp_head.1", "weak_head"),
-        )
+    dataclasses.replace(rule, aliases=(rule.key.removeprefix(WRAPPER),))
+    for rule in (
+        *norm(f"{WRAPPER}mlp_head.0", "weak_head/norm"),
+        *affine(f"{WRAPPER}mlp_head.1", "weak_head"),
     )
 )
 
