@@ -199,8 +199,8 @@ TABLES: dict[type, dict[str, Rule]] = {
         "embed/patch/kernel": paired_patch_kernel,
     },
     # M2D, AST, SSAST: a grid of positions, behind those of CLS and DIST, which know no
-    # time; AST's reach to the end of its padding. ASiT: its positions are stored on the grid of
-    # its pre-training (8 x 37), which the model lays out over any number of steps.
+    # time; AST's reach to the end of its padding. ASiT: its positions are stored on the
+    # grid of its pre-training (8 x 37), which the model lays out over any number of steps.
     PatchEmbed: {
         "embed/positions": stored_positions,
         "embed/patch/kernel": patch_kernel,
