@@ -172,10 +172,9 @@ def make_loss(
     frozen = jax.tree.map(Fixed, frozen)
 
     def loss_fn(params: Params, batch: dict, key: jax.Array):
-        n_mel_frames = batch["mel"].shape[1]
         patchout_key = jax.random.fold_in(key, PATCHOUT_NUMBER)
         with (
-            patchout(patchout_part, model.encoder, n_mel_frames, patchout_key),
+            patchout(patchout_part, model.encoder, patchout_key),
             layers(remat, model.encoder.layer_names),
         ):
             (given, out), recorded = model.apply(

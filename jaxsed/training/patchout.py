@@ -64,9 +64,7 @@ class Thinning:
 
 
 @contextlib.contextmanager
-def patchout(
-    part: float, encoder: Any, n_mel_frames: int, key: jax.Array
-) -> Iterator[None]:
+def patchout(part: float, encoder: Any, key: jax.Array) -> Iterator[None]:
     """Within it, the model that is applied sees but a part of every clip's time.
 
     Enter it before `remat.layers`, whose layers are computed twice.
@@ -74,7 +72,6 @@ def patchout(
     Args:
         part: of the time steps, to be left out; from 0 (nothing happens) to less than 1.
         encoder: the attribute `encoder` of the module that is applied.
-        n_mel_frames: of the clips.
         key: draws which steps, the same ones for all clips of the batch.
 
     Raises:
@@ -93,12 +90,11 @@ def patchout(
             f"patchout={part}: this encoder cannot do without some of its tokens; set "
             "it to 0, or take a plain vision transformer such as fpasst"
         )
-    n_steps = encoder.grid.n_steps(n_mel_frames)
-    thinning = Thinning(encoder.grid, n_steps, n_steps - int(n_steps * part), key)
+    thinning = None
     inside = False  # remat's second call comes by here, too
 
     def intercept(call, args, kwargs, context):
-        nonlocal inside
+        nonlocal inside, thinning
         path = context.module.path
         is_end = path in (("encoder", EMBED), ("encoder", NORM))
         if inside or not is_end or context.method_name != "__call__":
@@ -111,6 +107,10 @@ def patchout(
         if path[1] == NORM:
             return thinning.fill(given)
         tokens, named = given
+        # Not from the clip's length: there may be steps that are padding.
+        n_steps = (tokens.shape[1] - encoder.grid.prefix) // encoder.grid.rows
+        n_seen = n_steps - int(n_steps * part)
+        thinning = Thinning(encoder.grid, n_steps, n_seen, key)
         return thinning.thin(tokens), named
 
     with nn.intercept_methods(intercept):

@@ -54,7 +54,7 @@ def model_and_params(name):
 
 def heard(model, params, mel, part, remat="none"):
     with (
-        patchout(part, model.encoder, FRAMES, KEY),
+        patchout(part, model.encoder, KEY),
         layers(remat, model.encoder.layer_names),
     ):
         return model.apply({"params": params}, mel)
@@ -80,6 +80,16 @@ def test_a_model_does_not_hear_what_is_left_out(name):
     assert not np.allclose(out["clip_logits"], whole["clip_logits"], atol=1e-6)
 
 
+def test_of_clips_that_are_filled_up_steps_of_padding_are_left_out_as_well():
+    model = sed.build("tiny_ast_s16", 4, head="tokens")
+    mel = jax.ShapeDtypeStruct((2, FRAMES, 128), jnp.float32)
+    params = jax.eval_shape(lambda key: init_params(model, key), KEY)
+    for part, columns in ((0.0, 64), (0.3, 64 - 19)):
+        shapes = jax.eval_shape(lambda p, x, n=part: heard(model, p, x, n), params, mel)
+        assert shapes[1]["block_0"].shape[1] == 2 + 8 * columns
+        assert shapes[0].shape == (2, FRAMES // 4 + 1, 4)
+
+
 def test_gradients_are_those_of_what_is_heard_and_layers_may_be_computed_twice():
     model, params = model_and_params("tiny_fpasst")
     mel = jax.random.normal(KEY, (1, FRAMES, 128))
@@ -101,5 +111,5 @@ def test_gradients_are_those_of_what_is_heard_and_layers_may_be_computed_twice()
 )
 def test_what_cannot_be_done_is_refused(part, message):
     encoder = sed.build("tiny_beats", 2).encoder
-    with pytest.raises(InputError, match=message), patchout(part, encoder, 99, KEY):
+    with pytest.raises(InputError, match=message), patchout(part, encoder, KEY):
         pass
