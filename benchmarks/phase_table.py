@@ -123,19 +123,24 @@ def report(cells: Cells, cases: Mapping[str, Case], n_seeds: int) -> str:
     """Returns the measured part of the page."""
     parts = []
     for name, case in cases.items():
-        lines = list(rows(cells, name, case, n_seeds))
-        if not lines:
-            continue
-        parts.append(f"### {name}: {case.encoder}, {case.stage}, {case.steps} steps\n")
+        tables = list(case_tables(cells, name, case, n_seeds))
+        if tables:
+            title = f"### {name}: {case.encoder}, {case.stage}, {case.steps} steps\n"
+            parts += [title, *tables]
+    return "\n".join(parts)
+
+
+def case_tables(cells: Cells, name: str, case: Case, n_seeds: int) -> Iterator[str]:
+    """Yields the tables of a case for which there are results."""
+    if lines := list(rows(cells, name, case, n_seeds)):
         header = ("training", f"{case.metric} at the end", "best", "pass the baseline")
         header += ("operations saved, %", "time saved, %")
-        parts.append(table(header, lines))
-        parts.append(step_table(case, cells.get(name, "seconds")))
-        carried = list(transfer_rows(cells, name, n_seeds))
-        if carried:
-            header = ("carried over", "untrained", "trained at C=4")
-            parts.append(table((*header, "carried to C=2", "to C=1"), carried))
-    return "\n".join(parts)
+        yield table(header, lines)
+    if seconds := cells.get(name, "seconds"):
+        yield step_table(case, seconds)
+    if lines := list(transfer_rows(cells, name, n_seeds)):
+        header = ("carried over", "untrained", "trained at C=4")
+        yield table((*header, "carried to C=2", "to C=1"), lines)
 
 
 def step_table(case: Case, seconds: Mapping[str, float]) -> str:

@@ -141,6 +141,14 @@ def test_what_a_training_saves_is_counted_up_to_the_evaluation_that_passes(
         "60",
         "50",
     ]
+    cells.make(("case", "transfer", "fshift", 0), lambda folder: [0.1, 0.9, 0.5, 0.4])
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- measured -->\nold\n<!-- end -->\nafter\n")
+    phase_table.write(page, phase_table.report(cells, {"case": case, "none": case}, 3))
+    written = page.read_text()
+    assert "| fshift | 0.100 | 0.900 | 0.500 | 0.400 |" in written
+    assert "| fshift-4 | 0.200 | 0.50 | 500 |" in written
+    assert "old" not in written and written.endswith("<!-- end -->\nafter\n")
     # What is there is not done again, and after the end nothing is begun.
     cells.make(("case", "seconds"), lambda folder: 1 / 0)
     phase_cells.Cells(tmp_path, seconds=-1).make(("new",), lambda folder: 1 / 0)
