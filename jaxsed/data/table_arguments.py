@@ -49,6 +49,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "says which (default: 0.1)",
     )
     group.add_argument(
+        "--validation-share",
+        type=float,
+        metavar="X",
+        help="how many are for validation then (default: none)",
+    )
+    group.add_argument(
         "--seed", type=int, metavar="N", help="of that choice (default: 0)"
     )
 

@@ -18,8 +18,18 @@ def test_every_option_has_an_argument():
     arguments = ("--table", "a.csv, b.csv", "--file-column", "f", "--label-column", "l")
     arguments += ("--split-column", "s", "--label-separator", ";", "--labels", "multi")
     arguments += ("--eval-folds", "1,2", "--eval-share", "0.2", "--seed", "7")
+    arguments += ("--validation-share", "0.3")
     expected = TableOptions(
-        ("a.csv", "b.csv"), "f", "l", "s", ";", "multi", ("1", "2"), 0.2, 7
+        tables=("a.csv", "b.csv"),
+        file_column="f",
+        label_column="l",
+        split_column="s",
+        label_separator=";",
+        labels="multi",
+        eval_folds=("1", "2"),
+        eval_share=0.2,
+        validation_share=0.3,
+        seed=7,
     )
     assert options_of(clips, *arguments) == {"options": expected}
     assert options_of(clips) == {"options": TableOptions()}

@@ -1,11 +1,13 @@
 """Which columns of somebody's own table say file, labels and split, and how."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxsed.data.layouts.matching import composed
+from jaxsed.data.layouts.table_splits import SplitOptions
 from jaxsed.errors import InputError, nearest
 
 # What columns are called in tables that are about; the first that is there counts.
@@ -28,38 +30,20 @@ SEPARATORS = (";", "|", ",")
 NO_SEPARATOR = "none"
 
 
-@dataclasses.dataclass(frozen=True)
-class TableOptions:
-    """What somebody says of their own tables; None where the defaults will do.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TableOptions(SplitOptions):
+    """What somebody says of their own tables of clips.
 
     Attributes:
-      tables: Names relative to the data set; by default those that lie there.
-      file_column: Column of the files.
-      label_column: Column of the labels.
-      split_column: Column of the splits or folds.
       label_separator: What stands between the labels of a cell; `none`: a cell is one.
       labels: `single` or `multi`.
-      eval_folds: Values of the column of folds that are for evaluation.
-      eval_share: How many of the clips are for evaluation, where nothing says which.
-      seed: Of the choice of these.
     """
 
-    tables: tuple[str, ...] = ()
-    file_column: str | None = None
-    label_column: str | None = None
-    split_column: str | None = None
     label_separator: str | None = None
     labels: str | None = None
-    eval_folds: tuple[str, ...] = ()
-    eval_share: float | None = None
-    seed: int = 0
 
     def __post_init__(self):
-        if self.eval_share is not None and not 0 < self.eval_share < 1:
-            raise InputError(
-                f"--eval-share {self.eval_share:g}; expected a share between 0 and 1, "
-                "such as 0.1"
-            )
+        super().__post_init__()
         if self.label_separator == "":
             raise InputError(
                 f"--label-separator is empty; expected e.g. ';' or {NO_SEPARATOR!r}"
@@ -91,23 +75,46 @@ def find_columns(table: Path, header: Sequence[str], options: TableOptions) -> C
     Raises:
       InputError: A column is not there; names the nearest one, and how to choose.
     """
-    if not header:
-        raise InputError(f"{table} is empty; expected a line that names the columns")
-    file = _choose(table, header, "file", options.file_column, FILE_COLUMNS)
-    label = _choose(table, header, "label", options.label_column, LABEL_COLUMNS)
-    split = None
-    if options.split_column or any(_key(name) in SPLIT_COLUMNS for name in header):
-        split = _choose(table, header, "split", options.split_column, SPLIT_COLUMNS)
-    return Columns(file, label, split)
+    file = choose_column(table, header, "file", options.file_column, FILE_COLUMNS)
+    label = choose_column(table, header, "label", options.label_column, LABEL_COLUMNS)
+    return Columns(file, label, find_split_column(table, header, options))
 
 
-def _choose(
+def find_split_column(
+    table: Path, header: Sequence[str], options: SplitOptions
+) -> str | None:
+    """Returns the column of splits or folds, None if there is none.
+
+    Raises:
+      InputError: The one that was asked for is not there.
+    """
+    asked = options.split_column
+    if asked or any(_key(name) in SPLIT_COLUMNS for name in header):
+        return choose_column(table, header, "split", asked, SPLIT_COLUMNS)
+    return None
+
+
+def choose_column(
     table: Path,
     header: Sequence[str],
     what: str,
     asked: str | None,
     known: Sequence[str],
 ) -> str:
+    """Chooses a column of a table by its name, whatever its case and punctuation.
+
+    Args:
+      table: The file, for errors.
+      header: What the columns are called.
+      what: What the column is of, as in `--file-column`.
+      asked: The name that was asked for, if one was.
+      known: Else what such columns are called; the first that is there counts.
+
+    Raises:
+      InputError: It is not there; names the nearest one, and how to choose.
+    """
+    if not header:
+        raise InputError(f"{table} is empty; expected a line that names the columns")
     called = {_key(name): name for name in reversed(header)}
     wanted = [_key(asked)] if asked else known
     found = next((called[key] for key in wanted if key in called), None)
@@ -123,7 +130,7 @@ def _choose(
 
 
 def _key(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
+    return re.sub(r"\W+", "_", name.lower()).strip("_")
 
 
 def separator_of(cells: Iterable[str]) -> str:

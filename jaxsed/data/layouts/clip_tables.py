@@ -1,6 +1,6 @@
 """Somebody's own tables of clips, read: file, labels and split of every line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +13,18 @@ from jaxsed.data.layouts.clip_columns import (
 )
 from jaxsed.data.layouts.matching import path_in_table
 from jaxsed.data.layouts.source import MULTI, SINGLE
-from jaxsed.data.layouts.splits import at_random, split_called, split_of_file
+from jaxsed.data.layouts.splits import split_of_file
+from jaxsed.data.layouts.table_splits import (
+    SplitOptions,
+    SplitTable,
+    assign_splits,
+    unknown,
+)
 from jaxsed.data.layouts.tables import delimiter_of, read_header, read_table
 from jaxsed.errors import InputError
 
 _FOLDERS = ("", "meta", "metadata", "annotations")
 _ENDINGS = (".csv", ".tsv")
-_EVAL_SHARE = 0.1
-_VALUES_IN_ERRORS = 8
 
 
 class Row(NamedTuple):
@@ -65,18 +69,14 @@ class _Table(NamedTuple):
     has_splits: bool
     has_lists: bool
 
-    @property
-    def split(self) -> str | None:
-        """The split that the file's name says."""
-        return split_of_file(self.path.name)
-
-    @property
-    def says_splits(self) -> bool:
-        """Whether it is known of every line which split it belongs to."""
-        return self.has_splits or self.split is not None
+    def said(self) -> SplitTable:
+        """Returns what it says of the splits."""
+        values = [split for _, _, split in self.cells] if self.has_splits else None
+        clips = [clip for clip, _, _ in self.cells]
+        return SplitTable(self.path, clips, values, split_of_file(self.path.name))
 
 
-def tables_of(source: Path, options: TableOptions) -> list[Path]:
+def tables_of(source: Path, options: SplitOptions) -> list[Path]:
     """Returns the tables to read; none if there is none.
 
     Raises:
@@ -121,9 +121,8 @@ class ClipRows:
           InputError: One is unreadable, lacks a column or has no line, or it is not clear
             what the splits are.
         """
-        self._options = options
         self.rejected: list[Rejected] = []
-        read = [self._read(path) for path in tables]
+        read = [self._read(path, options) for path in tables]
         separator = options.label_separator
         if separator is None and any(table.has_lists for table in read):
             separator = separator_of(
@@ -133,15 +132,22 @@ class ClipRows:
             separator = None
         self.labels = options.labels or (MULTI if separator else SINGLE)
         self.rows: list[Row] = []
-        for table, splits in zip(read, self._splits(read)):
-            for (path, cell, _), line, split in zip(table.cells, table.lines, splits):
+        said = assign_splits([table.said() for table in read], options)
+        for table, splits in zip(read, said):
+            rows = zip(table.cells, table.lines, splits)
+            for (path, cell, value), line, split in rows:
                 if split is not None:
                     labels = tuple(labels_in(cell, separator))
                     self.rows.append(Row(path, labels, split, line))
+                else:
+                    rejected = Rejected(
+                        "unknown_split", table.path, line, unknown(value)
+                    )
+                    self.rejected.append(rejected)
 
-    def _read(self, path: Path) -> _Table:
+    def _read(self, path: Path, options: TableOptions) -> _Table:
         delimiter = delimiter_of(path)
-        columns = find_columns(path, read_header(path, delimiter), self._options)
+        columns = find_columns(path, read_header(path, delimiter), options)
         wanted = [name for name in columns if name is not None]
         cells, lines = [], []
         for line, values in read_table(path, delimiter, wanted):
@@ -156,57 +162,3 @@ class ClipRows:
         if not cells:
             raise InputError(f"{path}: no line under {', '.join(wanted)} has a file")
         return _Table(path, cells, lines, columns.split is not None, columns.has_lists)
-
-    def _splits(self, tables: Sequence[_Table]) -> Iterator[list[str | None]]:
-        """Yields the split of each line of each table; None for one that is rejected."""
-        options = self._options
-        unsaid = [table for table in tables if not table.says_splits]
-        if options.eval_folds and not any(table.has_splits for table in tables):
-            raise InputError(
-                f"{tables[0].path} has no column of folds; name it with --split-column"
-            )
-        if options.eval_share is not None and not unsaid:
-            raise InputError(
-                f"--eval-share {options.eval_share:g}: {tables[0].path} says itself what "
-                "the splits are"
-            )
-        chosen: set[str] = set()
-        if unsaid:
-            clips = (clip for table in unsaid for clip, _, _ in table.cells)
-            chosen = at_random(clips, options.eval_share or _EVAL_SHARE, options.seed)
-        for table in tables:
-            if table.has_splits:
-                yield self._splits_in(table)
-            elif table.split is not None:
-                yield [table.split] * len(table.cells)
-            else:
-                clips = (clip for clip, _, _ in table.cells)
-                yield ["eval" if clip in chosen else "train" for clip in clips]
-
-    def _splits_in(self, table: _Table) -> list[str | None]:
-        folds = self._options.eval_folds
-        values = [cell for _, _, cell in table.cells]
-        listed = sorted(set(values))
-        if folds:
-            unknown = [fold for fold in folds if fold not in listed]
-            if unknown:
-                raise InputError(
-                    f"{table.path}: no fold {unknown[0]!r}; found {_some(listed)}"
-                )
-            return ["eval" if value in folds else "train" for value in values]
-        meant = {value: split_called(value) for value in listed}
-        if not any(meant.values()):
-            raise InputError(
-                f"{table.path}: splits {_some(listed)} are neither train, validation nor "
-                f"test; of folds, say which are for evaluation: --eval-folds {listed[-1]}"
-            )
-        for value, line in zip(values, table.lines):
-            if meant[value] is None:
-                what = f"{value!r} is neither train, validation nor test"
-                self.rejected.append(Rejected("unknown_split", table.path, line, what))
-        return [meant[value] for value in values]
-
-
-def _some(values: Sequence[str]) -> str:
-    listed = ", ".join(map(repr, values[:_VALUES_IN_ERRORS]))
-    return f"{listed}, ..." if len(values) > _VALUES_IN_ERRORS else listed

@@ -19,12 +19,11 @@ have its MIDs. A clip has one label, unless the column's name is in the plural (
 """
 
 import math
-import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jaxsed.data.layouts.clip_columns import TableOptions
-from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
+from jaxsed.data.layouts.clip_listing import ClipListing, classes_of, short_ids
 from jaxsed.data.layouts.clip_tables import ClipRows, Row, tables_of
 from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import CLIPS, SourceSplit
@@ -80,7 +79,7 @@ def read(
     if not tables:
         raise InputError(f"{source} lacks {expected(split)}; name it with --table")
     found = ClipRows(tables, options)
-    ids = _ids({row.path for row in found.rows})
+    ids = short_ids({row.path for row in found.rows})
     listing = ClipListing(found.labels)
     for rejected in found.rejected:
         listing.reject(*rejected)
@@ -105,19 +104,3 @@ def _classes(rows: Iterable[Row], tables: Sequence[Path]) -> Vocabulary:
     if not labels:
         raise InputError(f"{tables[0]}: no line has a label")
     return classes_of(labels, NAME)
-
-
-def _ids(paths: Iterable[str]) -> dict[str, str]:
-    """Returns what to call the clips: the parts of paths that differ, as file names."""
-    shared = posixpath.commonpath([posixpath.dirname(path) for path in paths] or [""])
-    start = len(shared) + 1 if shared else 0
-    ids: dict[str, str] = {}
-    paths_of: dict[str, str] = {}
-    for path in sorted(paths):
-        ids[path] = path[start:].replace("/", "-")
-        other = paths_of.setdefault(ids[path], path)
-        if other != path:
-            raise InputError(
-                f"{other} and {path} would both be called {ids[path]}; rename one"
-            )
-    return ids
