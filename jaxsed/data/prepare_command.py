@@ -32,6 +32,8 @@ LAYOUT is how SRC is laid out (docs/prepare.md has examples):
                         labelled and synthetic clips, validation and public evaluation
   hear                  a task of event detection in HEAR's layout: task_metadata.json,
                         labelvocabulary.csv, train.json ... or fold00.json ..., 48000/...
+  own                   any folder of recordings, with a table (.csv, .tsv) of events, or
+                        label files of Audacity or Raven beside the recordings
 
 Stopped at any moment, the same command goes on where it was. Run again after more sounds
 have arrived, it adds them.
@@ -63,6 +65,7 @@ LAYOUTS = (
     "clips",
     "desed",
     "hear",
+    "own",
 )
 _CLASSES_IN_SUMMARY = 5
 

@@ -1,4 +1,4 @@
-"""Arguments of `jaxsed prepare` for tables that people have written themselves."""
+"""Arguments of `jaxsed prepare` for labels that people have written themselves."""
 
 import argparse
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments; each has the name of a field of the layout's options."""
     group = parser.add_argument_group(
-        "the tables of LAYOUT clips, where the defaults will not do"
+        "tables of your own (LAYOUT clips, own), where the defaults will not do"
     )
     group.add_argument(
         "--table",
@@ -17,7 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="tables to read, relative to SRC (default: the .csv and .tsv in SRC, or in "
         "its meta, metadata or annotations)",
     )
-    for what, example in (("file", "filename"), ("label", "label"), ("split", "split")):
+    examples = {"file": "filename", "label": "label", "split": "split"}
+    examples |= {"onset": "onset", "offset": "offset"}
+    for what, example in examples.items():
         group.add_argument(
             f"--{what}-column",
             metavar="NAME",
@@ -58,6 +60,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, metavar="N", help="of that choice (default: 0)"
     )
 
+    group = parser.add_argument_group("labels of your own recordings (LAYOUT own)")
+    group.add_argument(
+        "--label-format",
+        choices=("table", "audacity", "raven"),
+        help="what the labels are in (default: a table, or else label files of Raven, or "
+        "else of Audacity)",
+    )
+    group.add_argument(
+        "--unlabelled",
+        choices=("left_out", "nothing"),
+        help="recordings that nothing is said of are left out, or nothing sounds in them "
+        "(default: left_out)",
+    )
+
 
 def _several(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
@@ -67,21 +83,22 @@ def options_of(args: argparse.Namespace, layout) -> dict[str, Any]:
     """Returns what to call a layout with: `options`, or nothing if it takes none.
 
     Raises:
-      InputError: A value makes no sense, or the layout knows its tables itself.
+      InputError: A value makes no sense, or the layout does not take the argument.
     """
     import dataclasses
 
-    from jaxsed.data.layouts.clip_columns import TableOptions
+    from jaxsed.data.layouts import clips, own
     from jaxsed.errors import InputError
 
-    names = [field.name for field in dataclasses.fields(TableOptions)]
-    given = {name: getattr(args, name) for name in names}
+    takers: dict[str, list[str]] = {}
+    for each in (clips, own):
+        for field in dataclasses.fields(each.OPTIONS):
+            takers.setdefault(field.name, []).append(each.NAME)
+    given = {name: getattr(args, name) for name in takers}
     given = {name: value for name, value in given.items() if value is not None}
-    if hasattr(layout, "OPTIONS"):
-        return {"options": layout.OPTIONS(**given)}
-    if given:
-        option = next(iter(given)).replace("_", "-").replace("tables", "table")
-        raise InputError(
-            f"--{option} is for layout clips; {layout.NAME} knows its own tables"
-        )
-    return {}
+    for name in given:
+        if layout.NAME not in takers[name]:
+            option = name.replace("_", "-").replace("tables", "table")
+            whose = " and ".join(takers[name])
+            raise InputError(f"--{option} is for layout {whose}, not {layout.NAME}")
+    return {"options": layout.OPTIONS(**given)} if hasattr(layout, "OPTIONS") else {}

@@ -9,9 +9,13 @@ from jaxsed.data.layouts.matching import (
     match_audio,
     match_paths,
     path_in_table,
+    path_of,
     shared_videos,
+    unclaimed,
     without_y,
 )
+
+from .clip_folders import write_text
 
 
 def test_the_better_name_is_taken_whatever_comes_first(tmp_path):
@@ -179,3 +183,12 @@ def test_paths_are_composed(tmp_path):
     path = path_in_table("caf\u00e9/a.wav")
     (sound,) = match_paths([path], [path], found, [])
     assert sound.name == f"{decomposed}/a.wav"
+
+
+def test_what_fits_no_clip(tmp_path):
+    for name in ("x/a.wav", "a.mp3", "b.wav", "deep/c.wav", "notes.docx"):
+        write_text(tmp_path / name, "")
+    found = list(find_audio(tmp_path))
+    names = {source.name for _, source in unclaimed(["x/a", "c"], found)}
+    assert names == {"b.wav"}  # a.mp3 may be x/a of another place
+    assert {path_of(each) for each in found} >= {"x/a", "deep/c"}

@@ -3,8 +3,9 @@ import argparse
 import pytest
 
 from jaxsed.data import table_arguments
-from jaxsed.data.layouts import clips, vggsound
+from jaxsed.data.layouts import clips, own, vggsound
 from jaxsed.data.layouts.clip_columns import TableOptions
+from jaxsed.data.layouts.event_columns import EventOptions
 from jaxsed.errors import InputError
 
 
@@ -37,10 +38,36 @@ def test_every_option_has_an_argument():
 
 def test_layouts_that_know_their_tables_take_none():
     assert options_of(vggsound) == {}
-    with pytest.raises(InputError, match="--table is for layout clips; vggsound knows"):
+    with pytest.raises(
+        InputError, match="--table is for layout clips and own, not vggs"
+    ):
         options_of(vggsound, "--table", "a.csv")
-    with pytest.raises(InputError, match="--label-column is for layout clips"):
+    with pytest.raises(InputError, match="--label-column is for layout clips and own"):
         options_of(vggsound, "--label-column", "a")
+
+
+def test_every_option_of_events_has_an_argument():
+    arguments = (
+        "--onset-column",
+        "a",
+        "--offset-column",
+        "b",
+        "--unlabelled",
+        "nothing",
+    )
+    expected = EventOptions(
+        onset_column="a",
+        offset_column="b",
+        unlabelled="nothing",
+        label_format="raven",
+        label_column="c",
+    )
+    arguments += ("--label-format", "raven", "--label-column", "c")
+    assert options_of(own, *arguments) == {"options": expected}
+    with pytest.raises(InputError, match="--unlabelled is for layout own, not clips"):
+        options_of(clips, "--unlabelled", "nothing")
+    with pytest.raises(InputError, match="--labels is for layout clips, not own"):
+        options_of(own, "--labels", "single")
 
 
 def test_values_that_make_no_sense():

@@ -200,30 +200,44 @@ def match_paths(
     return _choose(clips, _by_path(paths, found), problems)
 
 
+def unclaimed(paths: Sequence[str], found: Iterable[Found]) -> list[Found]:
+    """Returns what is called as sounds are and fits no clip; see `match_paths`."""
+    sounds = [each for each in found if _ENDING.search(each[1].name)]
+    fitting = {source.name for _, _, source in _by_path(paths, sounds)}
+    return [each for each in sounds if each[1].name not in fitting]
+
+
+def path_of(found: Found) -> str:
+    """Returns the path of a sound from the folder of the data set, without ending."""
+    stem, source = found
+    folder = composed(source.name.rpartition("/")[0])
+    return f"{folder}/{stem}" if folder else stem
+
+
 def _by_path(paths: Sequence[str], found: Iterable[Found]) -> Iterator[Fit]:
     rows = {path: row for row, path in enumerate(paths)}
     depths = sorted({path.count("/") + 1 for path in paths}, reverse=True)
-    unclaimed: dict[str, list[AudioSource]] = {}
-    for stem, source in found:
-        folder = composed(source.name.rpartition("/")[0])
-        parts = [*folder.split("/"), stem] if folder else [stem]
+    others: dict[str, list[AudioSource]] = {}
+    for each in found:
+        source = each[1]
+        parts = path_of(each).split("/")
         ends = ("/".join(parts[-depth:]) for depth in depths if depth <= len(parts))
         row = next((rows[end] for end in ends if end in rows), None)
         if row is None:
-            unclaimed.setdefault("/".join(parts), []).append(source)
+            others.setdefault("/".join(parts), []).append(source)
         else:
             yield row, 0, source
     # The table may be from a place where the folder of the data set had another name.
     claims: dict[str, list[int]] = {}
-    for row, path in enumerate(paths if unclaimed else ()):
+    for row, path in enumerate(paths if others else ()):
         parts = path.split("/")
         ends = ("/".join(parts[k:]) for k in range(1, len(parts)))
-        whole = next((end for end in ends if end in unclaimed), None)
+        whole = next((end for end in ends if end in others), None)
         if whole is not None:
             claims.setdefault(whole, []).append(row)
     for whole, claimants in claims.items():
         if len(claimants) == 1:  # else nobody can tell whose it is
-            yield from ((claimants[0], 1, source) for source in unclaimed[whole])
+            yield from ((claimants[0], 1, source) for source in others[whole])
 
 
 def _choose(

@@ -1,0 +1,180 @@
+"""Lines that say what sounds in recordings: of tables, and of label files beside them.
+
+Audacity's label tracks (File > Export > Labels) have a line `onset TAB offset TAB label`
+an event, in seconds, no header, and perhaps lines that start with a backslash and give
+frequencies. Raven's selection tables have a header; `Begin Time (s)`, `End Time (s)` and
+a column of annotation are read, and a selection that is listed once a view counts once.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxsed.data.layouts.event_columns import (
+    RAVEN,
+    EventOptions,
+    find_event_columns,
+    find_file_and_split,
+)
+from jaxsed.data.layouts.event_listing import seconds_in
+from jaxsed.data.layouts.matching import composed, path_in_table, walk
+from jaxsed.data.layouts.tables import (
+    delimiter_of,
+    read_header,
+    read_rows,
+    read_table,
+)
+from jaxsed.errors import InputError
+
+# a.Table.1.selections.txt, a.selections.txt; BirdNET: a.BirdNET.selection.table.txt
+_RAVEN_NAME = re.compile(
+    r"(.+?)(\.table[._]?\d+)?(\.birdnet)?\.selections?(\.table)?\.txt", re.I
+)
+_SELECTION = "selection"
+_FREQUENCIES = "\\"
+
+
+class Line(NamedTuple):
+    """What a line says.
+
+    Attributes:
+      path: The recording, as `path_in_table` has it; "" if it is of none.
+      times: Onset and offset as written; blanks: nothing sounds.
+      label: The class as written.
+      file: Name of the table or label file.
+      number: Of the line; 0 if it is of the file as a whole.
+      split: The value of the column of splits; "" without one.
+      wrong: Why it cannot be used; "" if it can.
+    """
+
+    path: str
+    times: tuple[str, str] = ("", "")
+    label: str = ""
+    file: str = ""
+    number: int = 0
+    split: str = ""
+    wrong: str = ""
+
+
+def lines_of_table(table: Path, options: EventOptions) -> tuple[list[Line], bool]:
+    """Reads a table of events.
+
+    Returns:
+      Its lines, and whether it has a column of splits.
+
+    Raises:
+      InputError: It is not readable, lacks a column, or has no line with a file.
+    """
+    delimiter = delimiter_of(table)
+    header = read_header(table, delimiter)
+    file, split = find_file_and_split(table, header, options)
+    columns = (file, *find_event_columns(table, header, options))
+    columns += (split,) if split else ()
+    lines = []
+    for number, values in read_table(table, delimiter, columns):
+        if values is None:
+            lines.append(_broken("", table, number, "too few values"))
+            continue
+        path, onset, offset, label, where = (*values, "")[:5]
+        path = path_in_table(path)
+        wrong = "" if path else "no file"
+        times, label = (onset, offset), composed(label)
+        lines.append(Line(path, times, label, table.name, number, where, wrong))
+    if not any(line.path for line in lines):
+        raise InputError(f"{table}: no line under {', '.join(columns)} has a file")
+    return lines, split is not None
+
+
+def find_label_files(
+    source: Path, exclude: Path | None, label_format: str
+) -> list[tuple[str, Path]]:
+    """Finds label files: `(path of the recording, file)`, sorted; several may be of one."""
+    found = []
+    for folder, names in walk(source, exclude):
+        for name in names:
+            match = _RAVEN_NAME.fullmatch(name)
+            if label_format == RAVEN:
+                stem = match and match[1]
+            else:
+                is_text = name.lower().endswith(".txt") and not match
+                stem = name[: -len(".txt")] if is_text else None
+            if stem:
+                found.append((path_in_table(folder + stem), source / folder / name))
+    return sorted(found)
+
+
+def lines_of_audacity(path: str, file: Path, has_sound: bool) -> list[Line]:
+    """Reads a label track.
+
+    Args:
+      path: The recording.
+      file: The file; unreadable ones give a line that says so.
+      has_sound: Whether there is a recording. Without one, a file whose first line is no
+        label is none of ours: it gives no lines.
+
+    Returns:
+      The lines; of an empty file one, that nothing sounds.
+    """
+    lines: list[Line] = []
+    try:
+        for number, cells in read_rows(file, "\t"):
+            if cells[0].startswith(_FREQUENCIES):
+                continue
+            numbers = [seconds_in(cell) for cell in cells[:2]]
+            is_label = len(numbers) == 2 and all(map(math.isfinite, numbers))
+            if not (has_sound or lines or is_label):
+                return []
+            onset, offset, label = (*cells, "", "")[:3]
+            if len(cells) < 2:
+                wrong = "expected onset, offset and label, separated by TAB"
+                lines.append(_broken(path, file, number, wrong))
+            else:
+                times, label = (onset, offset), composed(label)
+                lines.append(Line(path, times, label, file.name, number))
+    except InputError as error:
+        lines.append(_broken(path, file, 0, str(error)))
+    return lines or ([Line(path)] if has_sound else [])
+
+
+def lines_of_raven(path: str, file: Path, options: EventOptions) -> list[Line]:
+    """Reads a selection table; arguments and result as of `lines_of_audacity`.
+
+    Raises:
+      InputError: It lacks a column.
+    """
+    try:
+        header = read_header(file, "\t")
+    except InputError as error:
+        return [_broken(path, file, 0, str(error))]
+    if not header:
+        return [_broken(path, file, 0, "is empty; expected a header")]
+    columns = tuple(find_event_columns(file, header, options))
+    has_numbers = any(name.lower() == _SELECTION for name in header)
+    lines: list[Line] = []
+    try:
+        lines.extend(_selections(path, file, columns, has_numbers))
+    except InputError as error:
+        lines.append(_broken(path, file, 0, str(error)))
+    return lines or [Line(path)]
+
+
+def _selections(
+    path: str, file: Path, columns: tuple[str, ...], has_numbers: bool
+) -> Iterator[Line]:
+    columns += (_SELECTION,) if has_numbers else ()
+    seen: set[str] = set()
+    for number, values in read_table(file, "\t", columns):
+        if values is None:
+            yield _broken(path, file, number, "too few values")
+            continue
+        onset, offset, label, selection = (*values, "")[:4]
+        if selection and selection in seen:
+            continue
+        seen.add(selection)
+        yield Line(path, (onset, offset), composed(label), file.name, number)
+
+
+def _broken(path: str, file: Path, number: int, wrong: str) -> Line:
+    return Line(path, file=file.name, number=number, wrong=wrong)
