@@ -83,7 +83,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--splits",
         metavar="A,B",
         help="splits to prepare (default: train, validation and eval, those that SRC "
-        "has); of AudioSet's clips also balanced_train and unbalanced_train",
+        "has; of desed and hear all, folds too); of AudioSet's clips also "
+        "balanced_train and unbalanced_train",
     )
     parser.add_argument(
         "--annotation",

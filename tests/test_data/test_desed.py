@@ -8,6 +8,7 @@ from jaxsed.labels.events import Event
 
 from .clip_folders import write_sound, write_text
 from .event_folders import DESED_HEADER, write_desed
+from .test_prepare_command import run
 
 
 @pytest.fixture
@@ -50,6 +51,17 @@ def test_events_and_clips_without_any(desed, tmp_path):
     assert manifest["problems"] == {}
     assert list(data.ids) == ["Ysilent_0.000_10.000", "Yv_0.000_10.000"]
     assert data.events(0) == [] and len(data.events(1)) == 1
+
+
+def test_all_splits_with_one_command(desed, tmp_path):
+    splits = layout.available_splits(desed)
+    assert run("desed", desed, "--out", tmp_path / "out", "--workers", 1) == 0
+    folders = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert folders == sorted(splits) and len(folders) == 5
+    (desed / "public/audio/eval/public/p_1_2.wav").unlink()
+    arguments = ("desed", desed, "--out", tmp_path / "partly", "--workers", 1)
+    assert run(*arguments) == 3
+    assert not (tmp_path / "partly" / "eval").exists()
 
 
 def test_weak_labels_are_of_clips(desed, tmp_path):

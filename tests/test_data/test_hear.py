@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from jaxsed.data.examples import Examples, ExampleShape
 from jaxsed.data.layouts import hear as layout
 from jaxsed.data.prepare import prepare
 from jaxsed.data.records import PreparedData
@@ -149,3 +150,5 @@ def test_a_fold_without_any_event(tmp_path):
     assert (manifest["clips"], manifest["problems"]) == (2, {})
     assert [data.events(0), data.events(1)] == [[], []]
     assert data.activity().class_seconds().tolist() == [0.0, 0.0]
+    example = Examples(data, ExampleShape(0.4, 16000, 10, "frames")).cut(0)
+    assert example["labels"].shape == (10, 2) and not example["labels"].any()
