@@ -90,6 +90,7 @@ def training(stage: str) -> ConfigDict:
                 "clip_seconds": 0.0,  # heard of a clip, for metrics of clips; 0: 10
             },
             "mesh": {"data": -1, "fsdp": 1},
+            "overlap": True,  # TPUs exchange gradients while they compute
             "tensorboard": False,
             "licence": "Apache-2.0",
         }

@@ -17,7 +17,7 @@ from jaxsed import optim
 from jaxsed.augment import pipeline as augment
 from jaxsed.models import sed
 from jaxsed.stages.scoring import INT16_SCALE
-from jaxsed.training import sharding, step
+from jaxsed.training import overlap, sharding, step
 from jaxsed.training import state as train_state
 from jaxsed.training.patchout import patchout
 from jaxsed.training.plateau import Plateau
@@ -96,6 +96,7 @@ def build_program(
         shardings,
         prepare=make_prepare(model, config["augment"], mesh, draw),
         accumulate=config["accumulate"],
+        compiler_options=overlap.compiler_options(mesh) if config["overlap"] else None,
     )
     return Program(model, create, abstract_state, shardings, train_step)
 

@@ -18,6 +18,7 @@ MAY_CHANGE = (
     "every.save",
     "mesh.data",
     "mesh.fsdp",
+    "overlap",
     "accumulate",
     "remat",
     "data.workers",

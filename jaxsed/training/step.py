@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from jaxsed.training import accumulation, overlap, sharding
+from jaxsed.training import accumulation, sharding
 from jaxsed.training.plateau import rate_scale
 from jaxsed.training.state import Params, TrainState
 
@@ -30,6 +30,7 @@ def make_train_step(
     state_shardings: Any,
     prepare: Prepare = lambda batch, key: batch,
     accumulate: int = 1,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Measurements]]:
     """Returns the compiled step `(state, batch, run_key) -> (state, measurements)`.
 
@@ -53,6 +54,7 @@ def make_train_step(
         accumulate: parts of the batch whose losses and gradients are computed one after
             another (see `accumulation.mean_over_parts`); `loss_fn` is then a mean over
             examples. Updates are the mean of the parts'.
+        compiler_options: what XLA is told, such as `overlap.compiler_options`.
     """
 
     everywhere = sharding.replicated(mesh)
@@ -100,7 +102,7 @@ def make_train_step(
         in_shardings=(state_shardings, sharding.batch_sharding(mesh), everywhere),
         out_shardings=(state_shardings, everywhere),
         donate_argnums=0,
-        compiler_options=overlap.compiler_options(mesh) or None,
+        compiler_options=compiler_options or None,
     )
 
 
