@@ -33,10 +33,19 @@ def wave(dtype):
     return jnp.asarray(synth_clip.waveform(10, 16_000, 0), dtype)[None]
 
 
-def released(encoder, **changed):
+@pytest.fixture(scope="module")
+def weights():
+    """Those of the network at stride 16; other manifests differ in single tensors."""
+    return synth.synth_state_dict(goldens.manifest("ast_s16"), 0)
+
+
+def tensor(key, *shape, stream=""):
+    return {key: synth.synth_tensor(f"{key}{stream}", shape, "float32", 0)}
+
+
+def released(weights, changed=None):
     """Our parameters of synthetic weights; the original has no head for frames."""
-    state_dict = synth.synth_state_dict(goldens.manifest(encoder), 0) | changed
-    params = from_released(encoder, state_dict)
+    params = from_released("ast_s16", weights | (changed or {}))
     head = {"kernel": np.zeros((768, N_CLASSES)), "bias": np.zeros(N_CLASSES)}
     return params | {"strong_head": jax.tree.map(np.float32, head)}
 
@@ -56,8 +65,8 @@ def assert_close(key, ours, atol=None):
 
 
 @pytest.fixture(scope="module")
-def base():
-    return released("ast_s16")
+def base(weights):
+    return released(weights)
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +98,9 @@ def test_both_poolings_of_fine_tuned_ssast_are_the_originals(base, forward):
         np.testing.assert_allclose(ours[0], GOLDEN[key][0], rtol=0, atol=atol)
 
 
-def test_overlapping_patches_are_the_originals_in_float64():
+def test_overlapping_patches_are_the_originals_in_float64(weights):
     """Up to the first block: what follows is the same network."""
-    params = released("ast")["encoder"]
+    params = released(weights, tensor("module.v.pos_embed", 1, 1214, 768))["encoder"]
     with jax.enable_x64(True):
         params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
         encoder = ast("float64", config=dataclasses.replace(FULL, depth=1))
@@ -109,27 +118,26 @@ class TestChain:
 
     @pytest.fixture(scope="class")
     def coarse(self):
-        table = synth.synth_tensor("module.v.pos_embed@c4", (1, 130, 768), "float32", 0)
-        return {"module.v.pos_embed": table}
+        return tensor("module.v.pos_embed", 1, 130, 768, stream="@c4")
 
-    def test_averages_over_the_padding_in_float64(self, coarse):
-        params = released("ast_s16", **coarse)
+    def test_averages_over_the_padding_in_float64(self, weights, coarse):
+        params = released(weights, coarse)
         with jax.enable_x64(True):
             options = {"head": "tokens", "dtype": "float64"}
             model = sed.build("ast_s16", N_CLASSES, compression="avg_pool-4", **options)
             _, out = run(model, params, "float64")
         assert_close("chain/avg/logits_C4", out["clip_logits"][0], atol=1e-9)
 
-    def test_a_longer_hop(self, coarse):
-        params = released("ast_s16", **coarse)
+    def test_a_longer_hop(self, weights, coarse):
+        params = released(weights, coarse)
         model = sed.build("ast_s16", N_CLASSES, head="tokens", compression="fshift-4")
         _, out = run(model, params)
         assert_close("chain/fshift/logits_C4", out["clip_logits"][0])
 
-    def test_wider_patches_are_carried_over(self, coarse):
+    def test_wider_patches_are_carried_over(self, weights, coarse):
         key = "module.v.patch_embed.proj.weight"
-        kernel = synth.synth_tensor(f"{key}@c4", (768, 1, 16, 64), "float32", 0)
-        params = released("ast_s16", **coarse, **{key: kernel})
+        kernel = tensor(key, 768, 1, 16, 64, stream="@c4")
+        params = released(weights, coarse | kernel)
         wide, half = (
             sed.build("ast_s16", N_CLASSES, head="tokens", compression=f"patch_pi-{C}")
             for C in (4, 2)
