@@ -124,8 +124,9 @@ class _ShardTasks(Sequence[ShardTask]):
         return len(self._parts)
 
     def __getitem__(self, k: int) -> ShardTask:
-        clips = self._source.clips[self._order[self._parts[k]]]
-        return ShardTask(self.paths[k], self._source.vocabulary, clips)
+        source = self._source
+        clips = source.clips[self._order[self._parts[k]]]
+        return ShardTask(self.paths[k], source.vocabulary, clips, source.merges_events)
 
 
 def _without_journal(tasks: _ShardTasks, which: Iterable[int]) -> list[int]:

@@ -82,6 +82,7 @@ def clean_events(
     raw_events: Sequence[RawEvent],
     vocabulary: Vocabulary,
     duration_seconds: float | None,
+    merge: bool = True,
 ) -> tuple[list[Event], list[Problem]]:
     """Checks the annotation of one clip.
 
@@ -91,10 +92,11 @@ def clean_events(
       vocabulary: The classes to keep.
       duration_seconds: Length of the sound; None if unknown (no sound): times after the
         end are then not looked for.
+      merge: Whether events of a class that overlap or touch become one.
 
     Returns:
-      `(events, problems)`: valid events inside the clip, those of a class disjoint and
-      not touching, sorted by onset.
+      `(events, problems)`: valid events inside the clip, sorted by onset; if merged,
+      those of a class disjoint and not touching.
     """
     events: list[Event] = []
     problems: list[Problem] = []
@@ -135,14 +137,14 @@ def clean_events(
         if event in seen:
             found("duplicate", raw, "used once")
             continue
-        if any(
+        if merge and any(
             other.label == label and onset < other.offset and other.onset < offset
             for other in events
         ):
             found("overlap", raw, "merged")
         seen.add(event)
         events.append(event)
-    return merge_overlapping(events), problems
+    return merge_overlapping(events) if merge else sorted(events), problems
 
 
 def count_kinds(problems: Iterable[Problem]) -> dict[str, int]:

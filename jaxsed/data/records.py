@@ -130,7 +130,11 @@ class PreparedData:
         return len(self.ids)
 
     def events(self, i: int) -> list[Event]:
-        """Returns the events of clip `i`, merged, sorted by onset."""
+        """Returns the events of clip `i`, sorted by onset.
+
+        Those of a class do not overlap or touch, unless the layout keeps events as they
+        were annotated (`SourceSplit.merges_events`).
+        """
         index = self._index
         rows = slice(*index.first_event[i : i + 2].tolist())
         columns = index.onsets[rows], index.offsets[rows], index.labels[rows]

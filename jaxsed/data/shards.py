@@ -42,11 +42,13 @@ class ShardTask(NamedTuple):
       path: The ArrayRecord file; the journal lies beside it, ending in `.json`.
       vocabulary: The classes.
       clips: The clips, in order.
+      merges_events: See `SourceSplit`.
     """
 
     path: Path
     vocabulary: Vocabulary
     clips: tuple[SourceClip, ...]
+    merges_events: bool = True
 
 
 class Written(NamedTuple):
@@ -65,6 +67,8 @@ def _fingerprint(task: ShardTask) -> str:
     """Identifies what goes into a shard: annotation, classes, and the sounds."""
     digest = hashlib.sha256()
     digest.update(f"{records.FORMAT_VERSION} {task.vocabulary.hash}".encode())
+    if not task.merges_events:
+        digest.update(b"as annotated")
     stat = functools.cache(os.stat)  # a pack is asked once, not for every row
     for clip in task.clips:
         sound = clip.audio and clip.audio.fingerprint(stat)
@@ -141,7 +145,7 @@ def _write_records(path: Path, task: ShardTask) -> tuple[list[dict], list[Proble
     writer = array_record_module.ArrayRecordWriter(str(path), records.WRITER_OPTIONS)
     with AudioReader() as reader:
         for clip in task.clips:
-            entry, record, found = _read_clip(clip, task.vocabulary, reader)
+            entry, record, found = _read_clip(clip, task, reader)
             entries.append(entry)
             problems += found
             if record is not None:
@@ -154,12 +158,14 @@ def _write_records(path: Path, task: ShardTask) -> tuple[list[dict], list[Proble
 
 
 def _read_clip(
-    clip: SourceClip, vocabulary: Vocabulary, reader: AudioReader
+    clip: SourceClip, task: ShardTask, reader: AudioReader
 ) -> tuple[dict, bytes | None, list[Problem]]:
     """Returns the journal's entry, the record if the clip is used, and the problems."""
     audio, decoded, problems = _read_audio(clip, reader)
     duration = len(decoded.samples) / decoded.sample_rate if decoded else None
-    events, wrong = clean_events(clip.id, clip.events, vocabulary, duration)
+    events, wrong = clean_events(
+        clip.id, clip.events, task.vocabulary, duration, task.merges_events
+    )
     problems += wrong
     if decoded is None:  # JSON knows no infinity
         events = [(on, off if math.isfinite(off) else on, k) for on, off, k in events]

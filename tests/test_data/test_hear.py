@@ -38,6 +38,15 @@ def test_a_task_with_three_splits(tmp_path):
     assert train.manifest["annotation"] == "frames"
 
 
+def test_events_of_a_class_are_kept_as_annotated(tmp_path):
+    notes = [("dog", 0, 100), ("dog", 100, 200), ("dog", 150, 300), ("dog", 0, 100)]
+    write_hear(tmp_path, {"train": {"a.wav": notes}})
+    manifest = prepare(layout.read(tmp_path, "train"), tmp_path / "out")
+    assert manifest["problems"] == {"duplicate": 1}
+    events = [Event(0.0, 0.1, 0), Event(0.1, 0.2, 0), Event(0.15, 0.3, 0)]
+    assert PreparedData(tmp_path / "out").events(0) == events
+
+
 def test_folds_are_splits_and_pitches_are_labels(tmp_path):
     folds = {f"fold0{k}": {f"{k}.wav": [(60 + k % 2, 0, 100)]} for k in range(5)}
     write_hear(tmp_path, folds, vocabulary="label,idx\n61,1\n60,0\n")

@@ -102,7 +102,16 @@ class EventListing:
           audio: The sound of each clip, in the order of `self.clips`.
         """
         clips, problems = self._clips.build(audio), tuple(self.problems)
-        return SourceSplit(layout, split, source, vocabulary, clips, problems, FRAMES)
+        return SourceSplit(
+            layout,
+            split,
+            source,
+            vocabulary,
+            clips,
+            problems,
+            FRAMES,
+            merges_events=False,
+        )
 
 
 def seconds_in(cell: str) -> float:

@@ -202,6 +202,9 @@ class SourceSplit(NamedTuple):
       annotation: `frames` (events with times) or `clips` (labels of whole clips).
       labels: `single` where classes exclude each other, so that a clip has just one;
         else `multi`.
+      merges_events: Whether events of a class that overlap or touch become one, as the
+        code that comes with AudioSet Strong does. Measures that count onsets want the
+        events as they were annotated.
     """
 
     layout: str
@@ -212,6 +215,7 @@ class SourceSplit(NamedTuple):
     problems: tuple[Problem, ...]
     annotation: str = FRAMES
     labels: str = MULTI
+    merges_events: bool = True
 
     @property
     def has_audio(self) -> bool:
