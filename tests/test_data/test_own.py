@@ -1,13 +1,16 @@
 import pytest
 
+from jaxsed.data.layouts import hear
 from jaxsed.data.layouts import own as layout
 from jaxsed.data.layouts.event_columns import EventOptions
 from jaxsed.data.prepare import prepare
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 from jaxsed.labels.events import Event
+from jaxsed.labels.vocab import Vocabulary
 
 from .clip_folders import write_sound, write_text
+from .event_folders import write_hear
 from .test_event_lines import RAVEN
 from .test_prepare_command import run
 
@@ -221,3 +224,37 @@ def test_nothing_to_go_by(tmp_path):
     write_text(tmp_path / "b.txt", "0\t1\tx\n")
     with pytest.raises(InputError, match="no recording of validation"):
         layout.read(tmp_path, "validation")
+
+
+def test_classes_that_are_written_in_two_ways(tmp_path):
+    root = write_own(tmp_path, TABLE.replace("Cat", "dog"))
+    with pytest.raises(
+        InputError, match=r"'Dog' \(labels\.tsv, line 2\) and 'dog' \(lab"
+    ):
+        layout.read(root, "train")
+    pets = Vocabulary("pets", ("Dog", "dog"))
+    assert layout.read(root, "train", pets).vocabulary is pets
+
+
+def test_the_same_labels_in_any_form_are_the_same_data(tmp_path):
+    names, hashes = ("a", "b", "c"), {}
+    rows = {"table": "file,start,end,label\n"}
+    for k, name in enumerate(names):
+        for form in ("table", "audacity", "raven"):
+            write_sound(tmp_path / form / f"{name}.wav", 0.5, hz=100 * (k + 1))
+        rows["table"] += f"{name}.wav,0.125,0.25,{name}\n"
+        write_text(tmp_path / "audacity" / f"{name}.txt", f"0.125\t0.25\t{name}\n")
+        row = f"1\tWaveform 1\t1\t0.125\t0.25\t0\t{name}\n"
+        write_text(tmp_path / "raven" / f"{name}.selections.txt", RAVEN + row)
+    write_text(tmp_path / "table" / "labels.csv", rows["table"])
+    for form in ("table", "audacity", "raven"):
+        manifest, events = prepared(tmp_path / form, tmp_path / "out" / form)
+        hashes[form] = manifest["content_hash"]
+    labels = "idx,label\n" + "".join(f"{k},{name}\n" for k, name in enumerate(names))
+    files = {f"{name}.wav": [(name, 125, 250)] for name in events}
+    task = write_hear(tmp_path / "hear", {"train": files}, vocabulary=labels)
+    for name in events:
+        sound = task / "48000" / "train" / f"{name}.wav"
+        sound.write_bytes((tmp_path / "table" / f"{name}.wav").read_bytes())
+    manifest = prepare(hear.read(task, "train"), tmp_path / "out" / "hear")
+    assert set(hashes.values()) == {manifest["content_hash"]}

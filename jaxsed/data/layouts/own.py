@@ -143,9 +143,21 @@ def read(
 
 
 def _classes(lines: Iterable[Line], source: Path) -> Vocabulary:
-    labels = {line.label for line in lines if line.label}
+    labels: dict[str, Line] = {}
+    for line in lines:
+        if line.label and not line.wrong:
+            labels.setdefault(line.label, line)
     if not labels:
         raise InputError(f"{source}: nothing has a label")
+    alike: dict[str, Line] = {}
+    for label, line in labels.items():
+        other = alike.setdefault(" ".join(label.split()).casefold(), line)
+        if other is not line:
+            raise InputError(
+                f"{other.label!r} ({other.file}, line {other.number}) and {label!r} "
+                f"({line.file}, line {line.number}) differ in case or blanks alone; make "
+                "them one, or give the classes with --vocabulary"
+            )
     return classes_of(labels, NAME)
 
 
