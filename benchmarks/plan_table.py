@@ -3,7 +3,7 @@
     python -m benchmarks.plan_table [--recipes student,teacher] [--models beats,m2d]
         [--topologies v5e:4x4] [--config.key=value ...] [--out docs/plan.md] [--again]
 
-Compiles one training after the other (2 to 4 minutes of one core each) and writes each
+Compiles one training after the other (4 to 15 minutes of one core each) and writes each
 row as soon as it is there. Rows that are there already are left out, so the same command
 goes on where it was stopped. Needs libtpu, as `jaxsed plan` does, and no TPU.
 """

@@ -13,7 +13,7 @@ def test_a_training_is_planned_for_fake_devices(monkeypatch, tmp_path, capfd):
     settings = ["--config.batch_size=4", "--config.data.clip_seconds=1.0"]
     assert cli.main(["plan", *TINY, *settings, "--json", str(out)]) == 0
     printed, _ = capfd.readouterr()
-    assert "cpu:2: 2 (data 2 x fsdp 1)" in printed and "4 clips" in printed
+    assert "cpu:2: 2 (data 1 x fsdp 2)" in printed and "4 clips" in printed
     plan = json.loads(out.read_text())
     memory, work = plan["memory"], plan["work"]
     assert memory["argument_bytes"] < memory["total_bytes"] < 2**30
