@@ -10,11 +10,16 @@ Arguments: `model` (atst_frame, beats, fpasst, m2d, asit), `seed`, `lr`, `epochs
 (drawn an epoch), `batch`, `data` (folder of `jaxsed prepare audioset_weak`), `logits` (of
 teachers: an ensemble with `--config.targets=clip`, or an HDF5 file with `filenames` and
 `clip_logits [clips, 527]`). The result is `runs/weak_fpasst/model`: give it to step 3 with
-`--config.init=runs/weak_fpasst/model`. In minutes on 2 cores, on the scenes of
-`make demo` (macro mAP 0.5 and more on recordings not heard in training):
+`--config.init=runs/weak_fpasst/model`. In miniature, on the scenes of `make demo`:
 
     python -m jaxsed.main --workdir=runs/weak_tiny --config=configs/weak.py:\\
-    model=tiny_fpasst,data=runs/demo/scenes/prepared,clips=400,batch=8,epochs=20,lr=1e-3
+    model=tiny_fpasst,data=runs/demo/scenes/prepared,clips=400,batch=8,epochs=7,lr=2e-3 \\
+        --config.prior_bias=True --config.augment.mixup_probability=0 \\
+        --config.augment.wave_mixup_probability=0 \\
+        --config.augment.specaugment_probability=0
+
+in 350 steps goes from mAP 0.12 to 0.35 on the scenes it learns from. With mixing and
+masks 1,000 steps are too few for it (0.17): they are made for millions of clips.
 
 The authors did this step for fPaSST and ASiT alone and released their checkpoints
 (`fpasst_weak`, `ASIT_weak`), which step 3 takes by default; for the others they took
@@ -81,7 +86,7 @@ def get_config(text: str = "") -> ConfigDict:
     config.patchout = PATCHOUT.get(kind, 0.0)
     config.teacher = ConfigDict({"logits": given.logits, "weight": KD_WEIGHT})
     config.eval.metrics = ("map", "auc", "d_prime")
-    parts = (round(part * given.epochs) for part in (UP, DOWN_START, DOWN))
+    parts = (max(round(part * given.epochs), 1) for part in (UP, DOWN_START, DOWN))
     factors = ramps(given.epochs, *parts, LAST)
     config.optim.update(
         max_lr=given.lr,
