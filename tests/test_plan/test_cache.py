@@ -37,7 +37,7 @@ def test_the_same_plan_is_made_once(made):
 def test_another_plan_is_another_plan(made, monkeypatch):
     cache.planned(CONFIG, HERE)
     cache.planned(CONFIG, chips.topology("cpu:4"))
-    cache.planned({**CONFIG, "stage": "weak"}, HERE)
+    cache.planned({**CONFIG, "stage": "weak", "clip_loss": "bce"}, HERE)
     monkeypatch.setattr(cache, "versions", lambda: {"libtpu": "1"})
     cache.planned(CONFIG, HERE)
     monkeypatch.setattr(cache, "_source_hash", lambda: "edited")
