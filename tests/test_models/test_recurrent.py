@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxsed.models import recurrent
+from jaxsed.models.recurrent import GATES
 from jaxsed.models.sequence import SequenceModel
 from tests.test_models import drawn
 
@@ -98,3 +100,46 @@ def test_bfloat16_keeps_its_state_in_float32():
     np.testing.assert_allclose(
         states.astype(np.float32), full.apply(params, frames), atol=0.03
     )
+
+
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_kernels_gradient_is_the_scans_own(kind, padded):
+    width, n_frames, n_clips = 5, 7, 3
+    keys = jax.random.split(jax.random.key(0), 3)
+    kernel = jax.random.normal(keys[0], (2, width, GATES[kind] * width))
+    driven = jax.random.normal(keys[1], (n_frames, 2, n_clips, 4 * width))
+    weights = jax.random.normal(keys[2], (n_frames, 2, n_clips, width))
+    inside = None
+    if padded:
+        inside = np.arange(n_frames)[:, None, None, None] < [[[7], [2], [4]]] * 2
+
+    def gradients(states):
+        def total(kernel, driven):
+            out = states(kind, np.dtype("float32"), kernel, driven, inside)
+            return jnp.sum(weights * out)
+
+        return jax.grad(total, argnums=(0, 1))(kernel, driven)
+
+    ours, plain = gradients(recurrent._states), gradients(recurrent._states.fun)
+    for found, expected in zip(ours, plain):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_in_bfloat16_the_kernels_gradient_is_summed_in_float32():
+    keys = jax.random.split(jax.random.key(0), 2)
+    frames = jax.random.normal(keys[0], (4, 250, 8))
+
+    def kernel_gradient(dtype):
+        layer = recurrent.BidirectionalLayer("bigru", 16, dtype)
+        params = layer.init(keys[1], frames)["params"]
+
+        def mean(kernel):
+            out = layer.apply({"params": {**params, "hidden_kernel": kernel}}, frames)
+            return jnp.mean(out.astype(jnp.float32))
+
+        return jax.grad(mean)(params["hidden_kernel"])
+
+    exact, rounded = kernel_gradient("float32"), kernel_gradient("bfloat16")
+    # Measured 0.0012; added up in bfloat16 frame by frame it was 0.029.
+    assert jnp.abs(rounded - exact).max() < 0.005 * jnp.abs(exact).max()
