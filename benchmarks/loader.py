@@ -230,7 +230,10 @@ def measure_index(folder: Path) -> None:
     print(f"importance weights: {time.perf_counter() - begin:.2f} s")
     for sampling in SAMPLINGS:
         begin = time.perf_counter()
-        order = ExampleOrder(sampling, 0, len(data), weights)
+        by_class = None
+        if sampling == "class_queue":
+            by_class = data.activity().clips_by_class()
+        order = ExampleOrder(sampling, 0, len(data), weights, clips_by_class=by_class)
         order[10**12]
         first = time.perf_counter() - begin
         n = 2**20
