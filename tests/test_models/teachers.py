@@ -4,6 +4,8 @@ For the tests of every encoder: the teacher's head on the label frames that its 
 forward pass gave, at the price of the head alone.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,11 +18,16 @@ from tests import goldens, synth
 TOLERANCE = {"float32": 5e-5, "float64": 2e-6}
 
 
-def weights_behind_encoder(manifest_name, dtype):
-    """Synthetic weights of sequence model and heads, keyed as released."""
+@functools.lru_cache(maxsize=1)  # 100 M numbers, asked for four times in a row
+def drawn_behind_encoder(manifest_name):
     manifest = goldens.manifest(manifest_name)
     keys = {key: manifest[key] for key in manifest if not key.startswith("model.")}
-    weights = synth.synth_state_dict(keys, 0)
+    return synth.synth_state_dict(keys, 0)
+
+
+def weights_behind_encoder(manifest_name, dtype):
+    """Synthetic weights of sequence model and heads, keyed as released."""
+    weights = drawn_behind_encoder(manifest_name)
     return {key: jnp.asarray(weights[key], dtype) for key in weights}
 
 
