@@ -23,8 +23,16 @@ LONGEST_FIRST = (
     "test_stages/test_program.py",
     "test_models/test_m2d.py",
     "test_models/test_asit.py",
+    "test_models/test_htsat.py",
+    "test_stages/test_phases.py",
+    "test_stages/test_weak.py",
+    "test_stages/test_pretrain.py",
     "test_inference/test_long_file.py",
     "test_stages/test_teacher_passes.py",
+    "test_models/test_ast.py",
+    "test_models/test_masked_patches.py",
+    "test_inference/test_detector.py",
+    "test_models/test_sed.py",
 )
 
 
