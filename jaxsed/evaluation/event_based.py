@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxsed.errors import InputError
 from jaxsed.evaluation.counts import Counts
-from jaxsed.labels.events import Event
+from jaxsed.labels.events import Event, check_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +109,7 @@ def check_clips(truth: Mapping[str, object], detected: Mapping[str, object]) -> 
 
 def _by_class(events: Sequence[Event], n_classes: int) -> dict[int, np.ndarray]:
     times: dict[int, list] = {}
+    check_labels(events, n_classes)
     for event in events:
-        if not 0 <= event.label < n_classes:
-            raise InputError(
-                f"event label {event.label} is not a class index below {n_classes}"
-            )
         times.setdefault(event.label, []).append((event.onset, event.offset))
     return {label: np.array(pairs, float) for label, pairs in times.items()}

@@ -1,7 +1,7 @@
 """Events and scores as the HEAR benchmark makes them of frame scores.
 
-Follows `hearbaseline/score.py` and `event_based` tasks of the HEAR evaluation kit
-(Turian et al. 2022), which PretrainedSED carries along in `helpers/score.py`.
+Follows the HEAR evaluation kit (Turian et al. 2022) as PretrainedSED carries it along in
+`helpers/score.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from jaxsed.evaluation.postprocess import median_filter, median_width_frames
 from jaxsed.evaluation.segment_based import segment_counts
 from jaxsed.labels.events import FRAME_SECONDS, Event, events_from_scores
 
-# Its grid of post-processings has these two values (HEAR, appendix; the first paper
-# fixes them: 250 ms and 125 ms).
+# DCASE 2016 task 2, as PretrainedSED runs it (`ex_dcase2016task2.py`). Other tasks of HEAR
+# name their own in `task_metadata.json` (`evaluation_params`).
 MEDIAN_SECONDS = 0.25
 MIN_SECONDS = 0.125
 # PretrainedSED compares logits with 0.5, a probability of 0.62; HEAR probabilities.

@@ -11,7 +11,7 @@ import numpy as np
 from jaxsed.errors import InputError
 from jaxsed.evaluation.counts import Counts, Errors
 from jaxsed.evaluation.event_based import check_clips
-from jaxsed.labels.events import Event
+from jaxsed.labels.events import Event, check_labels
 
 SEGMENT_SECONDS = 1.0  # HEAR's segment_1s_er, DCASE's segment-based error rate
 
@@ -70,12 +70,9 @@ def activity(
     Raises:
         InputError: an unknown label.
     """
+    check_labels(events, n_classes)
     active = np.zeros((n_segments, n_classes), bool)
     for event in events:
-        if not 0 <= event.label < n_classes:
-            raise InputError(
-                f"event label {event.label} is not a class index below {n_classes}"
-            )
         first = int(np.floor(event.onset / segment_seconds))
         stop = int(np.ceil(event.offset / segment_seconds))
         active[max(first, 0) : stop, event.label] = True

@@ -86,7 +86,7 @@ def frame_targets(
     targets = np.zeros((n_frames, n_classes), np.uint8)
     if not len(events):
         return targets
-    _check_labels(events, n_classes)
+    check_labels(events, n_classes)
     first = np.clip(onset_frames([event.onset for event in events]), 0, n_frames)
     last = np.clip(offset_frames([event.offset for event in events]), 0, n_frames)
     for event, start, stop in zip(events, first, last, strict=True):
@@ -101,7 +101,7 @@ def clip_targets(events: Iterable[Event], n_classes: int) -> np.ndarray:
       InputError: A label outside `[0, n_classes)`.
     """
     events = list(events)
-    _check_labels(events, n_classes)
+    check_labels(events, n_classes)
     targets = np.zeros(n_classes, np.uint8)
     targets[[event.label for event in events]] = 1
     return targets
@@ -186,7 +186,12 @@ def events_from_scores(
     )
 
 
-def _check_labels(events: Iterable[Event], n_classes: int) -> None:
+def check_labels(events: Iterable[Event], n_classes: int) -> None:
+    """Refuses events of classes that there are not.
+
+    Raises:
+      InputError: A label outside `[0, n_classes)`.
+    """
     for event in events:
         if not 0 <= event.label < n_classes:
             raise InputError(
