@@ -126,3 +126,15 @@ def _cells(text: str, delimiter: str) -> list[str]:
         return next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:  # a NUL, or a cell of more than 128 KB
         return []
+
+
+def table_in(source: Path, folders: Iterable[str], name: str) -> Path | None:
+    """Returns the file of that name in the first folder of `source` that has it.
+
+    Args:
+      source: The data set.
+      folders: Where it may lie, "" for `source` itself.
+      name: The file's.
+    """
+    places = (source / folder / name for folder in folders)
+    return next(filter(Path.is_file, places), None)

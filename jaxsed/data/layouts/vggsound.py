@@ -22,7 +22,7 @@ from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
 from jaxsed.data.layouts.matching import composed, find_audio, match_audio, segment_of
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
 from jaxsed.data.layouts.splits import split_called
-from jaxsed.data.layouts.tables import read_rows
+from jaxsed.data.layouts.tables import read_rows, table_in
 from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
 
@@ -44,8 +44,7 @@ class _Row(NamedTuple):
 
 def table_of(source: Path) -> Path | None:
     """Returns the table, None if there is none."""
-    places = (source / folder / TABLE for folder in _FOLDERS)
-    return next(filter(Path.is_file, places), None)
+    return table_in(source, _FOLDERS, TABLE)
 
 
 def expected(split: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
 from jaxsed.data.layouts.matching import find_audio, match_paths, path_in_table
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
-from jaxsed.data.layouts.tables import read_rows
+from jaxsed.data.layouts.tables import read_rows, table_in
 from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
 
@@ -33,8 +33,7 @@ _CODES = dict(zip(("1", "2", "3"), SPLITS))
 
 def table_of(source: Path) -> Path | None:
     """Returns the list of utterances, None if there is none."""
-    places = (source / folder / TABLE for folder in _FOLDERS)
-    return next(filter(Path.is_file, places), None)
+    return table_in(source, _FOLDERS, TABLE)
 
 
 def expected(split: str) -> str:
