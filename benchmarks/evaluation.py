@@ -155,7 +155,8 @@ def reference(folder: Path, labels: list[int]) -> dict:
     start, cpu = time.perf_counter(), time.process_time()
     frames = {}
     for clips, of_classes in store.blocks(rows, labels):
-        for clip, scores in zip(clips, np.stack(of_classes, axis=2), strict=True):
+        of_clips = np.stack(of_classes, axis=1).reshape(len(clips), N_FRAMES, -1)
+        for clip, scores in zip(clips, of_clips, strict=True):
             scores = ndimage.median_filter(scores.astype("f4"), (MEDIAN_FRAMES, 1))
             table = np.column_stack([times[:-1], times[1:], scores])
             frame = writable_frame()(table, columns=["onset", "offset", *keys.values()])

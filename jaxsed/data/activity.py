@@ -39,6 +39,38 @@ class ClassActivity:
         self._first_event, self._labels = first_event, labels
         self._onsets, self._offsets = onsets, offsets
 
+    def sliced(self, first_slice: np.ndarray, slice_seconds: float) -> "ClassActivity":
+        """Returns the activity of slices of the clips, events cut where clips are.
+
+        Args:
+            first_slice: int `[clips + 1]`: clip i is the slices `first_slice[i]` to
+                `first_slice[i + 1]`, all but the last of them of the same length.
+            slice_seconds: that length.
+        """
+        begin = int(self._first_event[0])
+        events = slice(begin, int(self._first_event[-1]))
+        onsets, offsets = self._onsets[events], self._offsets[events]
+        clips = np.repeat(np.arange(self.n_clips), np.diff(self._first_event))
+        final = (np.diff(first_slice) - 1)[clips]
+        low = np.clip(onsets // slice_seconds, 0, final).astype(np.int64)
+        high = np.ceil(offsets / slice_seconds) - 1
+        high = np.clip(high, low, final).astype(np.int64)
+        counts = high - low + 1
+        event = np.repeat(np.arange(len(clips)), counts)
+        nth = np.arange(len(event)) - (np.cumsum(counts) - counts - low)[event]
+        rows = first_slice[clips[event]] + nth
+        order = np.argsort(rows, kind="stable")
+        event, nth = event[order], nth[order]
+        start = nth * slice_seconds
+        end = np.where(nth == final[event], np.inf, slice_seconds)
+        return ClassActivity(
+            np.searchsorted(rows[order], np.arange(int(first_slice[-1]) + 1)),
+            self._labels[events][event],
+            np.maximum(onsets[event] - start, 0.0),
+            np.minimum(offsets[event] - start, end),
+            self.n_classes,
+        )
+
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yields which class sounds in which clip, and how long, some clips at a time.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxsed.data.examples import decoded
 from jaxsed.labels.events import Event
 
 
@@ -40,3 +41,19 @@ class ClipSelection:
     def place(self, i: int) -> str:
         """As `PreparedData.place`."""
         return self._data.place(self._rows[i])
+
+    def decoded(self, sample_rate: int, keep_bytes: int) -> "_DecodedSelection":
+        """As `examples.decoded`: what occurs again is decoded once, if it is kept."""
+        return _DecodedSelection(
+            decoded(self._data, sample_rate, keep_bytes), self._rows
+        )
+
+
+class _DecodedSelection:
+    """Samples of the selected rows, int16 `[n]`."""
+
+    def __init__(self, samples, rows: Sequence[int]):
+        self._samples, self._rows = samples, rows
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self._samples[self._rows[i]]

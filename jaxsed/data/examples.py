@@ -88,6 +88,18 @@ class DecodedClips:
                 self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
+def decoded(data, sample_rate: int, keep_bytes: int = 0):
+    """Returns what gives the samples of each row of data, int16 `[n]`.
+
+    Rows are clips, unless the data have a method `decoded` of their own. Arguments as of
+    `DecodedClips`.
+    """
+    own = getattr(data, "decoded", None)
+    if own is not None:
+        return own(sample_rate, keep_bytes)
+    return DecodedClips(data, sample_rate, keep_bytes)
+
+
 @dataclasses.dataclass(frozen=True)
 class ExampleShape:
     """What an example looks like.
@@ -138,7 +150,7 @@ class Examples:
         self.data = data
         self.shape = shape
         self.teacher = teacher
-        self.clips = DecodedClips(data, shape.sample_rate, keep_bytes)
+        self.clips = decoded(data, shape.sample_rate, keep_bytes)
         self.n_classes = len(data.vocabulary)
         if teacher is not None:
             self._check_teacher()

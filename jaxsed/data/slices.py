@@ -11,6 +11,7 @@ of clips of 10.01 s. Of a longer clip the last slice is filled up, and the frame
 not its own do not count.
 """
 
+import functools
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,6 +51,7 @@ class Slices:
         most: slices of a clip, from its start; all that it has if None.
 
     Attributes:
+        data: as given.
         clip_seconds: as given.
         n_clips: of the data.
         clip_frames: int64 `[clips]`, label frames that count of all slices of a clip:
@@ -69,7 +71,7 @@ class Slices:
                 f"slices of {clip_seconds} s: expected whole label frames of "
                 f"{FRAME_SECONDS:g} s"
             )
-        self._data, self._most = data, most
+        self.data, self._most = data, most
         self.clip_seconds, self._slice_frames = float(clip_seconds), round(n_frames)
         self.n_clips = len(data)
         self.vocabulary, self.manifest = data.vocabulary, data.manifest
@@ -89,7 +91,7 @@ class Slices:
         self.ids = _SliceIds(self, data.ids)
 
     def __reduce__(self):
-        return Slices, (self._data, self.clip_seconds, self._most)
+        return Slices, (self.data, self.clip_seconds, self._most)
 
     def __len__(self) -> int:
         return int(self._first_row[-1])
@@ -97,12 +99,12 @@ class Slices:
     @property
     def directory(self):
         """That of the data."""
-        return self._data.directory
+        return self.data.directory
 
     @property
     def labels(self) -> str:
         """As `PreparedData.labels`."""
-        return self._data.labels
+        return self.data.labels
 
     def slice(self, i: int) -> Slice:
         """Returns where slice `i` lies."""
@@ -121,17 +123,34 @@ class Slices:
         clips, _, n_frames = self.slices(rows)
         return n_frames / self.clip_frames[clips]
 
-    @property
+    def add_to_means(
+        self, means: np.ndarray, rows: np.ndarray, values: np.ndarray
+    ) -> None:
+        """Adds what some slices contribute to the means of their clips.
+
+        A slice weighs as much as it has of its clip's frames. The only slice of a clip
+        gives its value, bit by bit.
+
+        Args:
+            means: float `[clips, c]`, zeros before the first slice.
+            rows: int `[b]`, slices; each is added once.
+            values: float `[b, c]`, theirs.
+        """
+        clips, _, _ = self.slices(rows)
+        weights = self.weights(rows)[:, None].astype(values.dtype)
+        np.add.at(means, clips, weights * values)
+
+    @functools.cached_property
     def durations(self) -> np.ndarray:
         """Seconds of the slices, without what fills them up, float64 `[slices]`."""
         clips, first_frames, _ = self.slices(np.arange(len(self)))
-        left = np.asarray(self._data.durations)[clips] - first_frames * FRAME_SECONDS
+        left = np.asarray(self.data.durations)[clips] - first_frames * FRAME_SECONDS
         return np.where(self._is_last(clips, first_frames), left, self.clip_seconds)
 
     def events(self, i: int) -> list[Event]:
         """Returns the events of slice `i`, in its own time, cut where it is cut."""
         clip, first_frame, _ = self.slice(i)
-        events, start = self._data.events(clip), first_frame * FRAME_SECONDS
+        events, start = self.data.events(clip), first_frame * FRAME_SECONDS
         if self._first_row[clip + 1] - self._first_row[clip] == 1:
             return events
         end = np.inf if self._is_last(clip, first_frame) else self.clip_seconds
@@ -144,23 +163,23 @@ class Slices:
 
     def activity(self) -> ClassActivity:
         """As `PreparedData.activity`, of slices."""
-        return self._data.activity().sliced(self._first_row, self.clip_seconds)
+        return self.data.activity().sliced(self._first_row, self.clip_seconds)
 
     def knows_times(self, i: int) -> bool:
         """As `JoinedData.knows_times`."""
-        return self._data.knows_times(self.slice(i).clip)
+        return self.data.knows_times(self.slice(i).clip)
 
     def place(self, i: int) -> str:
         """As `PreparedData.place`: of the clip."""
-        return self._data.place(self.slice(i).clip)
+        return self.data.place(self.slice(i).clip)
 
     def audio_bytes(self, i: int) -> bytes:
         """As `PreparedData.audio_bytes`: of the whole clip."""
-        return self._data.audio_bytes(self.slice(i).clip)
+        return self.data.audio_bytes(self.slice(i).clip)
 
     def decoded(self, sample_rate: int, keep_bytes: int) -> "DecodedSlices":
         """Returns the slices' samples, as `examples.decoded` asks for them."""
-        return DecodedSlices(self, self._data, sample_rate, keep_bytes)
+        return DecodedSlices(self, self.data, sample_rate, keep_bytes)
 
     def keep_bytes(self, sample_rate: int, n_ahead: int = 0) -> int:
         """Returns how much decoded audio to keep for every clip to be decoded once.

@@ -11,14 +11,15 @@ import numpy as np
 from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
 
-_FORMAT = "jaxsed-scores-1"
+# Clips of the same number of frames; of any number, each.
+_EQUAL, _RAGGED = "jaxsed-scores-1", "jaxsed-scores-2"
 
 
 def describe(
     ids: Sequence[str],
     vocabulary: Vocabulary,
     durations: Sequence[float] | None,
-    n_frames: int,
+    n_frames: int | Sequence[int],
     frame_seconds: float,
     provenance: dict | None,
 ) -> dict:
@@ -28,11 +29,14 @@ def describe(
         InputError: no clip or frame, repeated ids, numbers that make no sense.
     """
     ids = [str(clip_id) for clip_id in ids]
-    if not ids or n_frames < 1:
+    frames = np.unique(n_frames).tolist()
+    if not ids or frames[0] < 1:
         raise InputError(
             f"a score store needs at least one clip and one frame, got {len(ids)} clips "
-            f"of {n_frames} frames"
+            f"of {frames[0] if frames else 0} frames"
         )
+    if np.ndim(n_frames) and len(n_frames) != len(ids):
+        raise InputError(f"numbers of frames of {len(n_frames)} clips for {len(ids)}")
     if len(set(ids)) != len(ids):
         twice = next(clip_id for clip_id in ids if ids.count(clip_id) > 1)
         raise InputError(f"clip id {twice!r} occurs twice; ids must be unique")
@@ -44,15 +48,25 @@ def describe(
         durations = [float(seconds) for seconds in durations]
         if len(durations) != len(ids):
             raise InputError(f"{len(durations)} durations for {len(ids)} clips")
+    equal = len(frames) == 1
     return {
-        "format": _FORMAT,
+        "format": _EQUAL if equal else _RAGGED,
         "ids": ids,
         "vocabulary": vocabulary.to_json(),
         "durations": durations,
-        "n_frames": int(n_frames),
+        "n_frames": frames[0] if equal else np.asarray(n_frames).tolist(),
         "frame_seconds": float(frame_seconds),
         "provenance": json.loads(json.dumps(provenance or {})),
     }
+
+
+def shape_of(description: dict) -> tuple[int, ...]:
+    """Returns the shape of the logits: `[clips, t, c]`, or `[frames, c]` of all clips."""
+    n_frames = description["n_frames"]
+    n_classes = len(description["vocabulary"]["classes"])
+    if isinstance(n_frames, int):
+        return len(description["ids"]), n_frames, n_classes
+    return sum(n_frames), n_classes
 
 
 def allocate(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
@@ -93,8 +107,11 @@ def load_description(path: Path) -> dict:
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from error
-    if not isinstance(description, dict) or description.get("format") != _FORMAT:
-        raise InputError(f'{file}: expected "format": "{_FORMAT}"; write it again')
+    known = (_EQUAL, _RAGGED)
+    if not isinstance(description, dict) or description.get("format") not in known:
+        raise InputError(
+            f'{file}: expected "format": "{_EQUAL}" or "{_RAGGED}"; write it again'
+        )
     return description
 
 

@@ -112,7 +112,7 @@ class ScoreTables:
             columns: classes.
 
         Yields:
-            `(clips, scores)`: the place of one clip in `rows`, and one float64 `[1, t]`
+            `(clips, scores)`: the place of one clip in `rows`, and one float64 `[t]`
             for each of `columns`.
         """
         n_classes = len(self.vocabulary)
@@ -121,7 +121,7 @@ class ScoreTables:
             first, stop = self._first_row[row : row + 2]
             clip = scores[n_classes * first : n_classes * stop]
             clip = clip.reshape(n_classes, stop - first)
-            yield range(place, place + 1), [clip[column, None] for column in columns]
+            yield range(place, place + 1), [clip[column] for column in columns]
             if place % _CLIPS_KEPT == 0 and hasattr(mmap, "MADV_DONTNEED"):
                 self._map.madvise(mmap.MADV_DONTNEED)  # it stays in the file
 

@@ -4,7 +4,8 @@ Two forms, with the same reading side (`ids`, `vocabulary`, `durations`, `timest
 `blocks`), so that an evaluator need not know which one it was given:
 
 * `ScoreStore`: what jaxsed writes. A folder of `scores.json`, `logits.npy` (float16
-  logits `[clips, t, c]`, memory-mapped) and `written.npy` (which rows are there).
+  logits, memory-mapped: `[clips, t, c]`, or `[frames, c]`, clip after clip, where clips
+  differ in length) and `written.npy` (which rows are there).
 * `jaxsed.evaluation.score_tables.ScoreTables`: a folder of one TSV a clip, the format
   of sed_scores_eval, which other toolkits write too.
 """
@@ -39,8 +40,10 @@ class ScoreStore:
         durations: clip lengths in seconds, float64 `[clips]`, or None if not known.
         frame_seconds: distance of two frames.
         provenance: free-form facts, such as hashes of the model and of the data.
+        n_frames: int64 `[clips]`, frames of each clip.
         dtype: of the scores, float16.
-        logits: float16 `[clips, t, c]`, read-only; rows not written yet are zero.
+        logits: float16, read-only; rows not written yet are zero. An array
+            `[clips, t, c]`, or where clips differ in length a list of `[t, c]`.
         written: bool `[clips]`, the rows that are there.
     """
 
@@ -67,7 +70,7 @@ class ScoreStore:
         vocabulary: Vocabulary,
         *,
         durations: Sequence[float] | None = None,
-        n_frames: int = CLIP_FRAMES,
+        n_frames: int | Sequence[int] = CLIP_FRAMES,
         frame_seconds: float = FRAME_SECONDS,
         provenance: dict | None = None,
     ) -> "ScoreStore":
@@ -78,7 +81,7 @@ class ScoreStore:
             ids: clip ids, unique, in row order.
             vocabulary: the classes of the last axis.
             durations: clip lengths in seconds.
-            n_frames: frames a clip.
+            n_frames: frames a clip, or of each clip.
             frame_seconds: distance of two frames in seconds.
             provenance: JSON-able facts that identify the scores, such as the hashes of
                 the model and of the data. A store with another provenance is not
@@ -97,9 +100,9 @@ class ScoreStore:
             )
         else:
             path.mkdir(parents=True, exist_ok=True)
-            shape = (len(ids), n_frames, len(vocabulary))
+            shape = score_files.shape_of(description)
             score_files.allocate(path / "logits.npy", np.float16, shape)
-            score_files.allocate(path / "written.npy", np.uint8, shape[:1])
+            score_files.allocate(path / "written.npy", np.uint8, (len(ids),))
             # Written last: a folder without it holds nothing worth keeping.
             score_files.write_json(path / "scores.json", description)
         store = cls.__new__(cls)
@@ -113,6 +116,9 @@ class ScoreStore:
         try:
             self.ids = [str(clip_id) for clip_id in description["ids"]]
             self.vocabulary = Vocabulary.from_json(description["vocabulary"])
+            self._shape = score_files.shape_of(description)
+            n_frames = np.asarray(description["n_frames"], np.int64)
+            self.n_frames = np.broadcast_to(n_frames, len(self.ids))
             self.frame_seconds = float(description["frame_seconds"])
             self.provenance = dict(description["provenance"])
             durations = description["durations"]
@@ -123,46 +129,44 @@ class ScoreStore:
                 "scores again"
             ) from error
         self._row_of = {clip_id: row for row, clip_id in enumerate(self.ids)}
+        self._first_frame = np.append(0, np.cumsum(self.n_frames))
+        self._borders: dict[int, np.ndarray] = {}
 
     def _map(self, mode: str) -> None:
         try:
-            self._logits = np.load(self.path / "logits.npy", mmap_mode=mode)
+            logits = np.load(self.path / "logits.npy", mmap_mode=mode)
             self._written = np.load(self.path / "written.npy", mmap_mode=mode)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{self.path}: logits.npy or written.npy is missing or damaged "
                 f"({error}); write the scores again"
             ) from error
-        expected = (len(self.ids), len(self.vocabulary))
-        found = self._logits.shape[:1] + self._logits.shape[2:]
         if (
-            self._logits.ndim != 3
-            or found != expected
-            or self._logits.dtype != np.float16
-            or self._written.shape != expected[:1]
+            logits.shape != self._shape
+            or logits.dtype != np.float16
+            or self._written.shape != (len(self.ids),)
         ):
             raise InputError(
-                f"{self.path}: scores.json describes {expected[0]} clips and "
-                f"{expected[1]} classes, logits.npy is {self._logits.dtype} "
-                f"{list(self._logits.shape)}; write the scores again"
+                f"{self.path}: scores.json describes {len(self.ids)} clips and "
+                f"{len(self.vocabulary)} classes, logits.npy is {logits.dtype} "
+                f"{list(logits.shape)}; write the scores again"
             )
+        # Of all clips, one after the other: [frames, c].
+        self._logits = logits.reshape(-1, len(self.vocabulary))
 
-    @property
-    def logits(self) -> np.ndarray:
-        """float16 `[clips, t, c]`, read-only view of the memory map."""
+    @functools.cached_property
+    def logits(self) -> np.ndarray | list[np.ndarray]:
+        """float16 `[clips, t, c]`, or a `[t, c]` for each clip; views of the map."""
         view = self._logits.view()
         view.flags.writeable = False
-        return view
+        if len(self._shape) == 3:
+            return view.reshape(self._shape)
+        return np.split(view, self._first_frame[1:-1])
 
     @property
     def written(self) -> np.ndarray:
         """bool `[clips]`: rows that hold scores."""
         return np.asarray(self._written) != 0
-
-    @property
-    def n_frames(self) -> int:
-        """Frames a clip."""
-        return self._logits.shape[1]
 
     def missing_rows(self) -> np.ndarray:
         """Returns the rows (int64) that are still to be written, ascending."""
@@ -173,29 +177,54 @@ class ScoreStore:
         row = self._row_of.get(clip_id)
         return row if row is not None and self._written[row] else None
 
-    def write(self, rows: Sequence[int], logits: np.ndarray) -> None:
-        """Writes some rows; they are on disk when this returns.
+    def write(
+        self,
+        rows: Sequence[int],
+        logits: np.ndarray,
+        first_frames: Sequence[int] | None = None,
+    ) -> None:
+        """Writes some clips, or parts of them; they are on disk when this returns.
 
         Args:
             rows: row numbers, in any order.
             logits: `[len(rows), t, c]`, any float type, finite.
+            first_frames: for parts of clips, the frame of the clip with which each
+                begins. What lies behind the clip's end is dropped, and the clip counts as
+                written with its last frame: write that part last.
 
         Raises:
             InputError: wrong shape, row out of range, or a value that is not finite in
                 float16; the message names the clip and nothing is written.
         """
-        rows = np.asarray(rows, np.int64)
-        logits = np.asarray(logits)
-        expected = (len(rows), *self._logits.shape[1:])
-        if logits.shape != expected:
-            raise InputError(
-                f"{self.path}: logits have shape {list(logits.shape)}, expected "
-                f"{list(expected)} (clips, frames, classes)"
-            )
+        rows, logits = np.asarray(rows, np.int64), np.asarray(logits)
         if rows.size and not 0 <= rows.min() <= rows.max() < len(self.ids):
             raise InputError(
                 f"{self.path}: row {rows.min()} or {rows.max()} is outside 0 to "
                 f"{len(self.ids) - 1}"
+            )
+        first = (
+            np.zeros_like(rows) if first_frames is None else np.asarray(first_frames)
+        )
+        half = self._checked(rows, logits, whole=first_frames is None)
+        counts = np.minimum(half.shape[1], self.n_frames[rows] - first)
+        if rows.size and (first.min() < 0 or counts.min() < 1):
+            raise InputError(f"{self.path}: parts begin outside their clips")
+        for clip, start, count in zip(half, self._first_frame[rows] + first, counts):
+            self._logits[start : start + count] = clip[:count]
+        # First the scores, then the mark: a kill in between costs only these rows.
+        self._logits.flush()
+        self._written[rows[first + counts == self.n_frames[rows]]] = 1
+        self._written.flush()
+
+    def _checked(self, rows: np.ndarray, logits: np.ndarray, whole: bool) -> np.ndarray:
+        """Returns them in float16."""
+        whole = whole and len(rows) > 0
+        n_frames = self.n_frames[rows] if whole else np.array(logits.shape[1:2])
+        expected = (len(rows), int(n_frames.max(initial=1)), len(self.vocabulary))
+        if logits.shape != expected or (n_frames != n_frames[:1]).any():
+            raise InputError(
+                f"{self.path}: logits have shape {list(logits.shape)}, expected "
+                f"{list(expected)} (clips, frames, classes)"
             )
         with np.errstate(over="ignore"):  # overflow becomes inf and is refused below
             half = logits.astype(np.float16)
@@ -206,20 +235,19 @@ class ScoreStore:
                 f"finite numbers below 65504 ({broken.size} such clips in this batch); "
                 "the model or its input is broken"
             )
-        self._logits[rows] = half
-        # First the scores, then the mark: a kill in between costs only these rows.
-        self._logits.flush()
-        self._written[rows] = 1
-        self._written.flush()
+        return half
 
     def timestamps(self, row: int) -> np.ndarray:
-        """Returns the borders of a clip's frames in seconds, `[t + 1]`."""
-        del row  # all clips of a store have the same frames
-        return self._timestamps
+        """Returns the borders of a clip's frames in seconds, `[t + 1]`.
+
+        It is the same array for clips of the same length.
+        """
+        n_frames = int(self.n_frames[row])
+        return self._borders.setdefault(n_frames, self._longest_borders[: n_frames + 1])
 
     @functools.cached_property
-    def _timestamps(self) -> np.ndarray:
-        seconds = np.round(np.arange(self.n_frames + 1) * self.frame_seconds, 6)
+    def _longest_borders(self) -> np.ndarray:
+        seconds = np.round(np.arange(self.n_frames.max() + 1) * self.frame_seconds, 6)
         seconds.flags.writeable = False
         return seconds
 
@@ -233,21 +261,34 @@ class ScoreStore:
             columns: classes.
 
         Yields:
-            `(clips, logits)`: places in `rows`, and one float16 `[clips, t]` for each
-            of `columns`.
+            `(clips, logits)`: places in `rows`, and for each of `columns` float16
+            `[frames]`, those of the clips one after the other.
         """
         low, high = min(columns), max(columns) + 1
-        bytes_a_clip = self._logits[0].nbytes
-        size = min(_BLOCK_BYTES // bytes_a_clip, _BLOCK_FRAMES // self.n_frames)
-        size = max(1, size)
-        for start in range(0, len(rows), size):
-            clips = range(start, min(start + size, len(rows)))
+        n_frames = self.n_frames[np.asarray(rows, np.int64)]
+        most = min(_BLOCK_BYTES // self._logits[0].nbytes, _BLOCK_FRAMES)
+        for clips in _runs(n_frames, most):
             # A map for the block alone: of a map that is kept, all that was ever read
-            # would count as memory of this process.
-            logits = np.asarray(np.load(self.path / "logits.npy", mmap_mode="r"))
-            block = np.empty((high - low, len(clips), self.n_frames), np.float16)
-            for place, clip in enumerate(clips):
+            # would count as memory of this process. Not by `np.load`, which parses the
+            # header: Python 3.11's parser fails now and then in several threads at once.
+            where = self._logits.filename, self.dtype, "r", self._logits.offset
+            logits = np.asarray(np.memmap(*where, self._logits.shape))
+            ends = np.cumsum(n_frames[clips.start : clips.stop])
+            block = np.empty((high - low, ends[-1]), np.float16)
+            for clip, end in zip(clips, ends):
+                first, stop = self._first_frame[rows[clip] : rows[clip] + 2]
                 # Gathered first: turning what is close together is twice as fast.
-                block[:, place] = logits[rows[clip], :, low:high].copy().T
+                frames = logits[first:stop, low:high].copy()
+                block[:, end - len(frames) : end] = frames.T
             del logits
             yield clips, [block[column - low] for column in columns]
+
+
+def _runs(n_frames: np.ndarray, most: int) -> Iterator[range]:
+    """Divides clips into runs of at most so many frames, or of one clip."""
+    ends, start = np.cumsum(n_frames), 0
+    while start < len(n_frames):
+        limit = ends[start] - n_frames[start] + most
+        stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
+        yield range(start, stop)
+        start = stop

@@ -5,7 +5,8 @@ after the other, with frames without a score in between, before the first and af
 last. What is counted over clips is then counted along one flat array.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -110,38 +111,68 @@ def blocks(
 
 
 def _blocks_of_float16(scores, rows, labels, width: int) -> Iterator[Block]:
+    n_frames = np.array([len(scores.timestamps(row)) - 1 for row in rows])
     for clips, of_classes in scores.blocks(rows, labels):
-        n_clips, n_frames = of_classes[0].shape
-        layout = Layout(np.full(n_clips, n_frames), _gap(width))
+        layout = Layout(n_frames[clips.start : clips.stop], _gap(width))
         ids = [scores.ids[rows[clip]] for clip in clips]
+        spread = _spreading(layout.n_frames, width)
         reflected = (
-            Strip(label, _keys_of_float16(of_class, ids, width), keys.N_FLOAT16_KEYS)
-            for label, of_class in zip(labels, of_classes, strict=True)
+            Strip(
+                label,
+                spread(_keys_of_float16(frames, layout, ids)),
+                keys.N_FLOAT16_KEYS,
+            )
+            for label, frames in zip(labels, of_classes, strict=True)
         )
         yield Block(clips, layout, _filtered(reflected, layout, width))
 
 
 def _keys_of_float16(
-    of_class: np.ndarray, ids: Sequence[str], width: int
+    frames: np.ndarray, layout: Layout, ids: Sequence[str]
 ) -> np.ndarray:
-    """Turns scores `[b, t]` into keys of reflected clips, one after the other."""
-    of_clips = keys.of_float16(of_class)
-    if not keys.all_finite(of_clips):
-        broken = np.isfinite(of_class).all(axis=1).argmin()
-        raise InputError(f"the scores of clip {ids[broken]!r} are not finite numbers")
-    values = np.empty((len(of_clips), of_clips.shape[1] + _gap(width)), np.uint16)
-    _reflect(of_clips, width, values)
-    return values.ravel()
+    """Turns scores `[frames]` of clips, one after the other, into their keys."""
+    found = keys.of_float16(frames)
+    if not keys.all_finite(found):
+        broken = np.isfinite(frames).argmin()
+        ends = np.cumsum(layout.n_frames)
+        clip_id = ids[np.searchsorted(ends, broken, side="right")]
+        raise InputError(f"the scores of clip {clip_id!r} are not finite numbers")
+    return found
+
+
+def _spreading(n_frames: np.ndarray, width: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what reflects clips that lie one after the other, and sets gaps between.
+
+    What it returns takes `[frames]` and gives a strip, but for its first frame.
+    """
+    if (n_frames == n_frames[0]).all():
+
+        def of_equal(frames):
+            clips = frames.reshape(len(n_frames), -1)
+            size = clips.shape[1] + _gap(width)
+            values = np.empty((len(clips), size), frames.dtype)
+            _reflect(clips, width, values)
+            return values.ravel()
+
+        return of_equal
+    filler = np.zeros(_gap(width) - width + 1, np.int64)
+    places = [
+        np.append(start + reflected_frames(int(n), width), filler)
+        for start, n in zip(np.cumsum(n_frames) - n_frames, n_frames)
+    ]
+    return functools.partial(np.take, indices=np.concatenate(places))
 
 
 def _block_of_any(scores, rows, labels, width: int) -> Block:
     layout = Layout([len(scores.timestamps(row)) - 1 for row in rows], _gap(width))
     values = np.zeros((len(labels), layout.size - 1))
     for clips, of_classes in scores.blocks(rows, labels):
-        for clip in clips:
+        n_frames = layout.n_frames[clips.start : clips.stop]
+        for clip, end in zip(clips, np.cumsum(n_frames)):
+            begin = end - layout.n_frames[clip]
             start = layout.starts[clip] - 1
             stop = start + layout.n_frames[clip] + layout.gap
-            of_clip = np.stack([of_class[clip - clips[0]] for of_class in of_classes])
+            of_clip = np.stack([of_class[begin:end] for of_class in of_classes])
             _reflect(of_clip, width, values[:, start:stop])
     reflected = (
         Strip(label, *keys.ranks(of_class))

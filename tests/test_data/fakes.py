@@ -22,7 +22,7 @@ class FakeData:
         self.manifest = {"annotation": "frames"}
         self.manifest_hash = f"{n_clips}-{seconds}"
         self.ids = np.array([f"clip{i}" for i in range(n_clips)])
-        self.seconds = np.broadcast_to(seconds, n_clips)
+        self.durations = self.seconds = np.broadcast_to(seconds, n_clips)
         self.audio = [self._wave(i, format) for i in range(n_clips)]
 
     def _wave(self, row, format):

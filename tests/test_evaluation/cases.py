@@ -66,7 +66,7 @@ class MemoryScores:
             scores = self._clips[row][1]
             yield (
                 range(place, place + 1),
-                [scores[None, :, column].astype(float) for column in columns],
+                [scores[:, column].astype(float) for column in columns],
             )
 
 

@@ -130,6 +130,32 @@ def test_clips_of_any_length_and_frames_equal_the_library(kind):
         check(stored, clips, events, durations, width)
 
 
+def test_a_store_of_clips_of_any_length_equals_the_library(tmp_path, monkeypatch):
+    monkeypatch.setattr(scores, "_BLOCK_FRAMES", 100)
+    for seed, kind in enumerate(KINDS * 2):
+        rng = np.random.default_rng([200, seed])
+        n_clips, width = int(rng.integers(2, 10)), int(rng.choice([0, 1, 5, 12]))
+        events = events_of(rng, n_clips, 3.0, 0.02)
+        n_frames = rng.integers(max(width, 2), 90, n_clips)
+        store = ScoreStore.create(
+            tmp_path / str(seed),
+            list(events),
+            cases.vocabulary(N_CLASSES),
+            n_frames=n_frames,
+        )
+        for row, n in enumerate(n_frames):
+            store.write([row], scores_of(rng, kind, n)[None])
+        clips = {
+            clip_id: (store.timestamps(row), store.logits[row])
+            for row, clip_id in enumerate(events)
+        }
+        durations = {
+            clip_id: round(float(rng.uniform(3, 5 + 40 * (seed % 3))), 3)
+            for clip_id in events
+        }
+        check(store, clips, events, durations, width)
+
+
 def test_false_alarms_up_to_the_limit_count(tmp_path):
     """One false alarm in 36 s is exactly 100 an hour, and still part of the curve."""
     values = np.full((2, 450, 1), -3.0)

@@ -14,7 +14,7 @@ TABLE = "onset\toffset\tdog\tcat\n0.0\t0.5\t0.1\t0.2\n0.5\t1.0\t0.3\t0.4\n"
 
 def read_all(tables, columns):
     rows = range(len(tables.ids))
-    return [np.concatenate(block).T for _, block in tables.blocks(rows, columns)]
+    return [np.stack(block, axis=1) for _, block in tables.blocks(rows, columns)]
 
 
 def test_round_trip_of_logits_is_exact(tmp_path):

@@ -161,4 +161,61 @@ def test_blocks_read_classes_piece_by_piece(tmp_path, monkeypatch):
     for place, column in enumerate(columns):
         read = np.concatenate([block[place] for block in blocks])
         assert read.dtype == np.float16
-        np.testing.assert_array_equal(read, logits[rows][:, :, column])
+        np.testing.assert_array_equal(read, logits[rows][:, :, column].ravel())
+
+
+def ragged(path, **changes):
+    return make(path, n_frames=[2, 7, 4], durations=[0.08, 0.25, 0.16], **changes)
+
+
+def test_clips_of_different_lengths_lie_one_after_the_other(tmp_path, monkeypatch):
+    logits = np.random.default_rng(3).normal(size=(3, 7, 4)).astype(np.float16)
+    store = ragged(tmp_path / "s")
+    # Slices of 3 frames, those of a clip in order; what fills up the last is dropped.
+    store.write([1, 0], logits[[1, 0], :3], [0, 0])
+    store.write([1, 2], logits[[1, 2], 3:6] * [[[1]], [[2]]], [3, 0])
+    assert store.written.tolist() == [True, False, False]
+    store.write([2, 1], np.stack([logits[2, :3], logits[1, [6, 0, 0]]]), [3, 6])
+    assert ragged(tmp_path / "s").written.all()  # and can be gone on with
+    read = ScoreStore(tmp_path / "s")
+    assert read.n_frames.tolist() == [2, 7, 4]
+    expected = [
+        logits[0, :2],
+        logits[1],
+        np.concatenate([logits[2, 3:6] * np.float16(2), logits[2, :1]]),
+    ]
+    for found, of_clip in zip(read.logits, expected, strict=True):
+        np.testing.assert_array_equal(found, of_clip)
+    assert not read.logits[1].flags.writeable
+    np.testing.assert_array_equal(read.timestamps(2), [0, 0.04, 0.08, 0.12, 0.16])
+    assert read.timestamps(0) is read.timestamps(0)
+    monkeypatch.setattr(scores, "_BLOCK_FRAMES", 8)
+    rows = [0, 2, 1]
+    clips, blocks = zip(*read.blocks(rows, [3, 1]), strict=True)
+    assert clips == (range(2), range(2, 3))
+    for place, column in enumerate([3, 1]):
+        frames = np.concatenate([block[place] for block in blocks])
+        every = np.concatenate([expected[row][:, column] for row in rows])
+        np.testing.assert_array_equal(frames, every)
+
+
+def test_parts_of_clips_are_checked(tmp_path):
+    store = ragged(tmp_path / "s")
+    with pytest.raises(InputError, match=r"\[2, 2, 4\], expected \[2, 7, 4\]"):
+        store.write([0, 1], logits_of(0, 2)[:, :2])  # whole clips, of different lengths
+    for first in (-1, 4):
+        with pytest.raises(InputError, match="begin outside their clips"):
+            store.write([2], logits_of(0, 1)[:, :3], [first])
+    with pytest.raises(InputError, match="of 2 clips for 3"):
+        make(tmp_path / "t", n_frames=[2, 7])
+    with pytest.raises(InputError, match=r"else \(n_frames differs\)"):
+        make(tmp_path / "s", n_frames=[2, 7, 5], durations=[0.08, 0.25, 0.16])
+    assert not store.written.any()
+
+
+def test_a_store_of_equal_clips_is_as_it_always_was(tmp_path):
+    """So that earlier versions read it, and this one reads theirs."""
+    make(tmp_path / "s", n_frames=[6, 6, 6])
+    described = json.loads((tmp_path / "s" / "scores.json").read_text())
+    assert described["format"] == "jaxsed-scores-1" and described["n_frames"] == 6
+    assert np.load(tmp_path / "s" / "logits.npy").shape == (3, 6, 4)
