@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import coarse_to_fine as recipe
-from jaxsed.data.atomic import write_atomically
+from jaxsed.atomic import write_atomically
 from jaxsed.stages import phases
 
 METHODS = ("fshift", "avg_pool", "max_pool", "patch_bl", "patch_pi")
@@ -116,7 +116,7 @@ class Cells:
             return
         folder = path.with_suffix("")
         result = work(folder)
-        write_atomically(path, json.dumps(result).encode())
+        write_atomically(path, json.dumps(result))
         shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, key: Sequence[Any]) -> Path:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +15,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+AVAILABLE = fcntl is not None
 NAME = ".lock"
 
 _held: dict[Path, IO[str]] = {}
@@ -78,14 +80,39 @@ def take(path: Path, what: str) -> IO[str]:
     return file
 
 
+@contextlib.contextmanager
+def in_turn(target: Path) -> Iterator[None]:
+    """Lets the processes that are to make a file in, one at a time; the others wait.
+
+    The system lets go of the lock when its holder dies. Without locks in the system
+    (`AVAILABLE` is False) nobody waits.
+
+    Args:
+        target: the file; `.NAME.lock` beside it is there as long as it is locked.
+    """
+    if not AVAILABLE:
+        yield
+        return
+    path = target.with_name(f".{target.name}.lock")
+    while True:
+        with open(path, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(path, file):
+                try:
+                    yield
+                finally:
+                    path.unlink()
+                return
+
+
 def _lock(file: IO[str]) -> None:
-    if fcntl is None:
+    if not AVAILABLE:
         raise OSError(0, "no locks on this system")
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_at(path: Path, file: IO[str]) -> bool:
-    """Whether `path` is still this file: the folder may have been made anew."""
+    """Whether `path` is still this file: it, or its folder, may have been made anew."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "jaxsed"
-LOW = {"errors", "locks", "audio", "labels"}
+LOW = {"errors", "atomic", "locks", "audio", "labels"}
 TRAINABLE = {"augment", "losses", "optim", "pretext_losses"}
 MAY_IMPORT = {
     "errors": set(),
+    "atomic": {"errors"},
     "locks": {"errors"},
     "audio": {"errors"},
     "labels": {"errors"},
@@ -19,14 +20,14 @@ MAY_IMPORT = {
     "evaluation": LOW,
     "frontends": {"errors"},
     "models": {"errors", "frontends"},
-    "weights": {"errors", "frontends", "labels", "models"},
+    "weights": {"errors", "atomic", "locks", "frontends", "labels", "models"},
     "augment": {"errors"},
     "losses": {"errors"},
     "pretext_losses": {"errors"},
     "schedules": {"errors"},
     "parameter_rules": {"errors"},
     "optim": {"errors", "parameter_rules", "schedules"},
-    "training": {"errors"} | TRAINABLE,
+    "training": {"errors", "atomic"} | TRAINABLE,
     "inference": LOW | {"evaluation", "frontends", "models", "weights"},
     "stages": LOW
     | TRAINABLE
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "cli": {"errors", "data", "evaluation", "inference", "plan", "weights"},
     "__init__": {"inference"},
 }
-WITHOUT_JAX = {"errors", "locks", "audio", "labels", "data", "evaluation", "cli"}
+WITHOUT_JAX = LOW | {"data", "evaluation", "cli"}
 
 
 def imports_of(path: Path) -> set[str]:

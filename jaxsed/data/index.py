@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from jaxsed.data.atomic import replacing
+from jaxsed.atomic import replacing
 from jaxsed.data.text_column import TextColumn
 from jaxsed.errors import InputError
 
@@ -80,7 +80,7 @@ def write_index(
       row: Which record of the shard.
 
     Raises:
-      InputError: It cannot be written.
+      OSError: It cannot be written.
     """
     durations, first_event = array.array("d"), array.array("q", [0])
     onsets, offsets, labels = array.array("d"), array.array("d"), array.array("i")
@@ -108,7 +108,8 @@ def write_index(
         "labels": np.asarray(labels, np.int32),
     }
     with (
-        replacing(directory / INDEX) as file,
+        replacing(directory / INDEX) as beside,
+        open(beside, "wb") as file,
         zipfile.ZipFile(file, "w") as archive,
     ):
         for name, column in columns.items():

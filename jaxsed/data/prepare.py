@@ -23,8 +23,8 @@ from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from jaxsed.atomic import write_atomically
 from jaxsed.data import records
-from jaxsed.data.atomic import write_atomically
 from jaxsed.data.child_process import leave_with_parent
 from jaxsed.data.hosts import ALONE, Host
 from jaxsed.data.layouts.films import refuse_films
@@ -169,7 +169,7 @@ def _claim(out: Path, source: SourceSplit) -> None:
         is_new = not path.exists()
         if is_new and not strangers:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(mine, indent=1).encode())
+            write_atomically(path, json.dumps(mine, indent=1))
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
     if is_new and strangers:

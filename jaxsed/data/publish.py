@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxsed.atomic import write_atomically
 from jaxsed.audio.resample import RESAMPLER
 from jaxsed.data import records
 from jaxsed.data.layouts.source import SourceSplit
@@ -48,11 +49,11 @@ def publish(source: SourceSplit, out: Path, shards: Iterable[Path]) -> dict:
             raise InputError(
                 f"the journal of {shard} was changed meanwhile; run it again"
             ) from error
-    problems_tsv = to_tsv(problems).encode("utf-8")
+    problems_tsv = to_tsv(problems)
     kinds = count_kinds(problems)
     del problems
     if not len(stored):
-        records.write_atomically(out / records.PROBLEMS, problems_tsv)
+        write_atomically(out / records.PROBLEMS, problems_tsv)
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         raise InputError(
             f"no clip can be used: {listed}; listed in {out / records.PROBLEMS}"
@@ -82,8 +83,8 @@ def publish(source: SourceSplit, out: Path, shards: Iterable[Path]) -> dict:
             shard=(stored.shard[i] for i in order),
             row=(stored.row[i] for i in order),
         )
-        records.write_atomically(folder / records.PROBLEMS, problems_tsv)
-        records.write_atomically(folder / records.MANIFEST, text.encode("utf-8"))
+        write_atomically(folder / records.PROBLEMS, problems_tsv)
+        write_atomically(folder / records.MANIFEST, text)
         for name in (records.PROBLEMS, records.INDEX, records.MANIFEST):
             os.replace(folder / name, out / name)
     return manifest

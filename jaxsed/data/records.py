@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 
 from jaxsed.data.activity import ClassActivity
-from jaxsed.data.atomic import write_atomically
 from jaxsed.data.index import INDEX, read_index, write_index
 from jaxsed.data.text_column import TextColumn
 from jaxsed.errors import InputError
@@ -40,7 +39,6 @@ __all__ = [
     "open_shard",
     "pack_record",
     "unpack_record",
-    "write_atomically",
     "write_index",
 ]
 

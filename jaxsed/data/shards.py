@@ -10,16 +10,15 @@ import hashlib
 import json
 import math
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxsed.atomic import replacing, write_atomically
 from jaxsed.audio.decode import AudioError, Decoded, decode
 from jaxsed.data import records
-from jaxsed.data.atomic import write_atomically
 from jaxsed.data.layouts.audio_source import AudioReader
 from jaxsed.data.layouts.source import SourceClip
 from jaxsed.data.problems import (
@@ -111,20 +110,17 @@ def write_shard(task: ShardTask) -> Written:
     """
     # Taken first: a file that changes while it is read makes the journal outdated.
     fingerprint = _fingerprint(task)
-    beside = task.path.with_name(f"{task.path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        entries, problems = _write_records(beside, task)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        journal = {
-            "fingerprint": fingerprint,
-            "bytes": beside.stat().st_size,
-            "clips": entries,
-            "problems": problems,
-        }
-        os.replace(beside, task.path)
+        with replacing(task.path) as beside:
+            entries, problems = _write_records(beside, task)
+            journal = {
+                "fingerprint": fingerprint,
+                "bytes": beside.stat().st_size,
+                "clips": entries,
+                "problems": problems,
+            }
         text = json.dumps(journal, ensure_ascii=False)
-        write_atomically(journal_path(task.path), text.encode("utf-8"))
+        write_atomically(journal_path(task.path), text)
     except (OSError, RuntimeError, InputError) as error:
         # Another run may have written it too, published, and removed what is left over.
         if is_finished(task):
@@ -132,8 +128,6 @@ def write_shard(task: ShardTask) -> Written:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{task.path} cannot be written ({error})") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return Written(task.path, _fingerprint(task) == fingerprint)
 
 

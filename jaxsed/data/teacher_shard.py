@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxsed import locks
-from jaxsed.data.atomic import write_atomically
+from jaxsed.atomic import write_atomically
 from jaxsed.data.teacher_store import (
     IN_PROGRESS,
     MEAN_DTYPE,
@@ -255,7 +255,7 @@ class TeacherShard:
                 file.unlink(missing_ok=True)
 
     def _write_journal(self) -> None:
-        write_atomically(self._journal_file, json.dumps(self._journal).encode())
+        write_atomically(self._journal_file, json.dumps(self._journal))
 
     def _read_journal(self) -> dict:
         """Returns what is safely on disk; nothing where files do not fit each other."""

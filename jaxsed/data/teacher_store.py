@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxsed.data.atomic import write_atomically
+from jaxsed.atomic import write_atomically
 from jaxsed.errors import InputError
 
 DESCRIPTION, IDS, IN_PROGRESS = "teacher_logits.json", "ids.json", "in_progress"
@@ -85,9 +85,7 @@ class TeacherStore:
         """Writes `teacher_logits.json`, atomically."""
         content = dataclasses.asdict(self) | {"format": FORMAT}
         del content["folder"]
-        write_atomically(
-            self.folder / DESCRIPTION, json.dumps(content, indent=1).encode()
-        )
+        write_atomically(self.folder / DESCRIPTION, json.dumps(content, indent=1))
 
     @property
     def names(self) -> list[str]:
@@ -124,7 +122,7 @@ class TeacherStore:
     def write_journal(self, shard: int, crc32: Sequence[int]) -> None:
         """Writes the journal of a shard: what is in it, and the CRC-32 of each clip."""
         content = json.dumps({"teachers": self.names, "crc32": list(crc32)})
-        write_atomically(self._journal(shard), content.encode())
+        write_atomically(self._journal(shard), content)
 
     def crc32(self, shard: int) -> np.ndarray | None:
         """Returns the CRC-32 of each clip, uint32 `[k]`; None for an unfinished shard.

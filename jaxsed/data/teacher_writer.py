@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jaxsed.data.atomic import write_atomically
+from jaxsed.atomic import write_atomically
 from jaxsed.data.teacher_shard import TeacherShard
 from jaxsed.data.teacher_store import (
     DESCRIPTION,
@@ -79,7 +79,7 @@ class TeacherLogitsWriter:
             self.store.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{folder} cannot be made: {error.strerror}") from error
-        write_atomically(self.store.folder / IDS, json.dumps(list(ids)).encode())
+        write_atomically(self.store.folder / IDS, json.dumps(list(ids)))
         self.store.write()
 
     def _check_same(self, found: TeacherStore, ids: Sequence[str]) -> None:

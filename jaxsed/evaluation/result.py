@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxsed.atomic import write_atomically
+
 
 class MissingClips(NamedTuple):
     """What a partial copy of a data set lacks.
@@ -92,7 +94,7 @@ def write_table(result: Result, path: str | os.PathLike) -> None:
     if result.per_class:
         writer.writerow(result.per_class[0])
         writer.writerows(row.values() for row in result.per_class)
-    _write(Path(path), text.getvalue())
+    write_atomically(Path(path), text.getvalue())
 
 
 def write_summary(result: Result, path: str | os.PathLike) -> None:
@@ -102,19 +104,14 @@ def write_summary(result: Result, path: str | os.PathLike) -> None:
         for name, value in result.summary.items()
     }
     value = {"summary": summary, "notes": result.notes, "skipped": result.skipped}
-    _write(Path(path), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(Path(path), text)
 
 
 def examples(names: Sequence[str], n_shown: int = 3) -> str:
     """Returns the first few of a list for a note: `a, b, c, ...`."""
     more = ", ..." if len(names) > n_shown else ""
     return ", ".join(str(name) for name in names[:n_shown]) + more
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 def _rank(value: float) -> float:

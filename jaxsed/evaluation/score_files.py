@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxsed.atomic import write_atomically
 from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
 
@@ -131,9 +132,4 @@ def check_same(path: Path, found: dict, wanted: dict) -> None:
 
 def write_json(path: Path, value: dict) -> None:
     """Writes JSON, atomically and durably."""
-    beside = path.with_name(path.name + ".partial")
-    with open(beside, "w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    write_atomically(path, json.dumps(value, ensure_ascii=False))

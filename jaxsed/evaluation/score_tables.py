@@ -14,6 +14,7 @@ from typing import IO
 
 import numpy as np
 
+from jaxsed.atomic import replacing
 from jaxsed.errors import InputError
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels import vocab
@@ -203,13 +204,14 @@ def write_tables(
                 scores = 1 / (1 + np.exp(-scores))
         borders = store.timestamps(row)
         table = np.column_stack([borders[:-1], borders[1:], scores]).tolist()
-        beside = path / f".{clip_id}.partial"
-        with open(beside, "w", encoding="utf-8", newline="") as file:
+        with (
+            replacing(path / f"{clip_id}.tsv", durable=False) as beside,
+            open(beside, "w", encoding="utf-8", newline="") as file,
+        ):
             header = ["onset", "offset", *store.vocabulary.names]
             csv.writer(file, delimiter="\t", lineterminator="\n").writerow(header)
             # repr of a float is the shortest text that reads back as the same number.
             file.writelines("\t".join(map(repr, frame)) + "\n" for frame in table)
-        os.replace(beside, path / f"{clip_id}.tsv")
     return len(rows)
 
 

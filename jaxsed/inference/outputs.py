@@ -4,16 +4,16 @@ One writer a format, all of the form `events, details -> text`; `write` puts the
 disk in one step. Times are seconds with three decimals, scores have four.
 """
 
+import contextlib
 import csv
-import hashlib
 import io
 import json
 import math
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from jaxsed import atomic
 from jaxsed.labels.events import ScoredEvent
 
 COLUMNS = ("filename", "onset", "offset", "event_label", "score")
@@ -175,29 +175,16 @@ def open_text(path: Path) -> TextIO:
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
-class replacing:
-    """Context in which a file is written beside its place, which it then takes.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """As `jaxsed.atomic.replacing`, for the many files of one run.
 
     Args:
       path: The place. Folders above it are made.
     """
-
-    def __init__(self, path: Path):
-        self._path = path
-        # Not the name itself, which may be as long as the system allows; but always the
-        # same, so that what a killed run left is overwritten by the next.
-        mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-        self._partial = path.parent / f".{mark}.partial"
-
-    def __enter__(self) -> Path:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        return self._partial
-
-    def __exit__(self, kind, *_) -> None:
-        if kind is None:
-            os.replace(self._partial, self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(path, durable=False, sole_writer=True) as beside:
+        yield beside
 
 
 def _table(detections: Iterable[Detection], separator: str) -> str:

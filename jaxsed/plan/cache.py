@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jaxsed
-from jaxsed.data import atomic
+from jaxsed.atomic import write_atomically
 from jaxsed.errors import InputError
 from jaxsed.plan.chips import Topology
 from jaxsed.weights import zoo
@@ -95,4 +95,4 @@ def _write(path: Path, plan: Mapping[str, Any]) -> None:
     """Keeps a plan; a cache that cannot be written is no reason to lose minutes."""
     with contextlib.suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_atomically(path, json.dumps(plan).encode())
+        write_atomically(path, json.dumps(plan))

@@ -21,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from jaxsed.data import atomic
+from jaxsed.atomic import write_atomically
 from jaxsed.errors import InputError
 
 DOES_NOT_FIT = 3
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def _save(path: Path, plan: dict) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_atomically(path, (json.dumps(plan, indent=2) + "\n").encode())
+        write_atomically(path, json.dumps(plan, indent=2) + "\n")
     except OSError as error:  # from making the folder
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxsed.data.atomic import write_atomically
+from jaxsed.atomic import write_atomically
 from jaxsed.errors import InputError
 from jaxsed.models.compression import parse
 from jaxsed.stages import chain
@@ -183,4 +183,4 @@ def _gather(phases: Mapping[str, Any], workdir: Path) -> None:
     ]
     files.save_model(workdir / "model", params, description)
     text = "".join(json.dumps(line) + "\n" for line in (*lines, done))
-    write_atomically(metrics, text.encode())
+    write_atomically(metrics, text)

@@ -1,12 +1,12 @@
 """The folder of a run: which config it belongs to, and whether it is finished."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxsed import locks
+from jaxsed.atomic import replacing
 from jaxsed.errors import InputError
 from jaxsed.training import processes
 
@@ -55,9 +55,8 @@ def _claim(workdir: Path, given: Any) -> None:
             if before == given:
                 return
             _check_same(workdir, before, given)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        with replacing(path) as beside:
+            beside.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"--workdir={workdir} cannot be written to ({error.strerror}): check its "

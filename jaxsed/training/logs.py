@@ -8,11 +8,11 @@ that the file reads as if the run had never been stopped.
 import contextlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxsed.atomic import replacing
 from jaxsed.errors import InputError
 
 
@@ -121,9 +121,8 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def _plain(value: float | bool) -> float | bool | None:

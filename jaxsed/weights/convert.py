@@ -14,6 +14,7 @@ from jaxsed.weights import (
     conversion_plan,
     files,
     fresh,
+    swap,
     torch_content,
     torch_file,
 )
@@ -115,7 +116,7 @@ def convert_file(
         check_known("stage", stage, STAGES)
     model = model and model.lower()  # the original's names are the same but for case
     classes = None if vocabulary is None else vocab.load(vocabulary)
-    files.check_free(folder)
+    swap.check_free(folder, files.DESCRIPTION_FILE)
     if (folder / files.DESCRIPTION_FILE).exists() and not force:
         raise InputError(
             f"{folder}: holds a model already; give another folder, or --force to "

@@ -9,8 +9,8 @@ import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxsed import locks
 from jaxsed.errors import InputError
-from jaxsed.weights import file_lock
 from jaxsed.weights.download_request import (
     BrokenOffError,
     RefusedError,
@@ -50,7 +50,7 @@ def download(wanted: Wanted, progress: bool = True) -> Path:
     """
     try:
         wanted.target.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock.held(wanted.target):
+        with locks.in_turn(wanted.target):
             if not wanted.target.exists():
                 _download(wanted, progress)
     except OSError as error:  # of the disk: those of the network are dealt with

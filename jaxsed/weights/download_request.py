@@ -10,8 +10,8 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from jaxsed import locks
 from jaxsed.errors import InputError
-from jaxsed.weights import file_lock
 
 TIMEOUT_SECONDS = 30.0  # without a byte
 BLOCK_BYTES = 2**18
@@ -57,7 +57,7 @@ class Wanted:
     def part(self) -> Path:
         """Where the bytes go until all are here."""
         # Without locks (Windows) every process has its own and none is resumed.
-        suffix = ".part" if file_lock.AVAILABLE else f".{os.getpid()}.part"
+        suffix = ".part" if locks.AVAILABLE else f".{os.getpid()}.part"
         return self.target.with_name(self.target.name + suffix)
 
     @property

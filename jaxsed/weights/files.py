@@ -9,22 +9,19 @@ back. All are plain data: reading a model runs nothing that came with it.
 
 import hashlib
 import json
-import os
-import shutil
 import struct
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxsed.atomic import replacing
 from jaxsed.errors import InputError
 from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
-from jaxsed.weights import architecture, safetensors_writer, torch_file
+from jaxsed.weights import architecture, safetensors_writer, swap, torch_file
 from jaxsed.weights.parameter_tree import flattened, nested
-from jaxsed.weights.swap import parents_of, replace_folder
 
 FORMAT = 1
 DESCRIPTION_FILE = "model.json"
@@ -69,7 +66,7 @@ def save_model(
         parameter is not float32, or `folder` is taken by something else.
     """
     folder = Path(folder)
-    check_free(folder)
+    swap.check_free(folder, DESCRIPTION_FILE)
     missing = [name for name in REQUIRED if name not in description]
     if missing:
         raise InputError(f"model description lacks {', '.join(missing)}")
@@ -78,22 +75,16 @@ def save_model(
     content = {"frame_seconds": FRAME_SECONDS, **description, "format": FORMAT}
     content |= {"parameters_sha256": "", "unused_sha256": ""}
     _to_json(content)  # refused, if at all, before anything is written
-    # A short name of its own, so that a folder name at the system's limit still works.
-    partial = folder.parent / f".jaxsed-{uuid.uuid4().hex[:12]}.partial"
-    with parents_of(folder):
-        try:
-            partial.mkdir()
-            written = safetensors_writer.write(partial / PARAMETER_FILE, leaves)
-            content["parameters_sha256"] = written
-            del content["unused_sha256"]
-            if unused:
-                written = safetensors_writer.write(partial / UNUSED_FILE, unused)
-                content["unused_sha256"] = written
-            _write_durably(partial / DESCRIPTION_FILE, _to_json(content).encode())
-            replace_folder(partial, folder)
-            _keep_other_files(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    del content["unused_sha256"]
+    own = (PARAMETER_FILE, DESCRIPTION_FILE, UNUSED_FILE)
+    with swap.in_place_of(folder, own) as partial:
+        written = safetensors_writer.write(partial / PARAMETER_FILE, leaves)
+        content["parameters_sha256"] = written
+        if unused:
+            written = safetensors_writer.write(partial / UNUSED_FILE, unused)
+            content["unused_sha256"] = written
+        with replacing(partial / DESCRIPTION_FILE) as beside:
+            beside.write_text(_to_json(content), encoding="utf-8")
 
 
 def load_model(folder: Path | str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -269,36 +260,3 @@ def _leaves(params: Params) -> dict[str, Any]:
             )
         leaves[name] = leaf
     return leaves
-
-
-def check_free(folder: Path) -> None:
-    """Refuses to write a model in the place of anything else.
-
-    Raises:
-      InputError: `folder` is neither free, nor empty, nor a model's.
-    """
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise InputError(f"{folder}: is not a folder; choose another place")
-    for parent in folder.parents:
-        if parent.exists() and not parent.is_dir():
-            raise InputError(f"{folder}: {parent} is a file; choose another place")
-    if folder.is_dir():
-        taken = any(folder.iterdir()) and not (folder / DESCRIPTION_FILE).is_file()
-        if taken:
-            raise InputError(
-                f"{folder}: holds other files and no model; choose a new or empty folder"
-            )
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _keep_other_files(replaced: Path, folder: Path) -> None:
-    """Moves what a replaced model folder held besides the model to the new one."""
-    for path in replaced.iterdir() if replaced.is_dir() else ():
-        if path.name not in (PARAMETER_FILE, DESCRIPTION_FILE, UNUSED_FILE):
-            os.replace(path, folder / path.name)

@@ -9,9 +9,10 @@ import shutil
 import sys
 from pathlib import Path
 
+from jaxsed import locks
 from jaxsed.errors import InputError
-from jaxsed.weights import convert, download, file_lock, files, zoo
-from jaxsed.weights.swap import replace_folder
+from jaxsed.weights import convert, download, files, zoo
+from jaxsed.weights.swap import check_free, replace_folder
 from jaxsed.weights.zoo_entry import Entry
 
 
@@ -51,7 +52,7 @@ def model_folder(
     source = zoo.fetch(entry, offline_dir, progress)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock.held(folder):
+        with locks.in_turn(folder):
             if not _is_current(folder, entry, offline_dir):
                 _make(folder, entry, source)
     except OSError as error:
@@ -78,9 +79,9 @@ def _is_current(folder: Path, entry: Entry, offline_dir: Path | str | None) -> b
 
 
 def _make(folder: Path, entry: Entry, source: Path) -> None:
-    files.check_free(folder)
+    check_free(folder, files.DESCRIPTION_FILE)
     licence = f"{entry.licence.name} ({entry.licence.source})"
-    own = "" if file_lock.AVAILABLE else f".{os.getpid()}"
+    own = "" if locks.AVAILABLE else f".{os.getpid()}"
     workshop = folder.with_name(f".{folder.name}{own}.partial")
     shutil.rmtree(workshop, ignore_errors=True)  # of a process that was killed
     try:

@@ -3,17 +3,62 @@
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
+import shutil
+import uuid
+from collections.abc import Collection, Iterator
 from pathlib import Path
+
+from jaxsed.errors import InputError
+
+
+def check_free(folder: Path, mark: str) -> None:
+    """Refuses to write a model in the place of anything else.
+
+    Args:
+      folder: Where to.
+      mark: A file that every model's folder has.
+
+    Raises:
+      InputError: `folder` is neither free, nor empty, nor a model's.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder}: is not a folder; choose another place")
+    for parent in folder.parents:
+        if parent.exists() and not parent.is_dir():
+            raise InputError(f"{folder}: {parent} is a file; choose another place")
+    if folder.is_dir():
+        taken = any(folder.iterdir()) and not (folder / mark).is_file()
+        if taken:
+            raise InputError(
+                f"{folder}: holds other files and no model; choose a new or empty folder"
+            )
 
 
 @contextlib.contextmanager
-def parents_of(folder: Path) -> Iterator[None]:
-    """Makes the folders above `folder`; if the work fails, they are gone again.
+def in_place_of(folder: Path, own: Collection[str]) -> Iterator[Path]:
+    """Gives a folder to fill, which takes the place of `folder` if the block succeeds.
 
     Args:
-      folder: What is made in the body of the `with`.
+      folder: Its place; parents are made. A folder that is there stays up to that moment.
+      own: Files that are replaced with it; all others in it are kept.
     """
+    # A short name of its own, so that a folder name at the system's limit still works.
+    partial = folder.parent / f".jaxsed-{uuid.uuid4().hex[:12]}.partial"
+    with _parents_of(folder):
+        try:
+            partial.mkdir()
+            yield partial
+            replace_folder(partial, folder)
+            for left in partial.iterdir() if partial.is_dir() else ():
+                if left.name not in own:
+                    os.replace(left, folder / left.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _parents_of(folder: Path) -> Iterator[None]:
+    """Makes the folders above `folder`; if the work fails, they are gone again."""
     made = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:

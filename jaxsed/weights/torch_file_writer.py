@@ -5,9 +5,7 @@ entries whose bytes begin at multiples of 64, so that they can be mapped into me
 """
 
 import math
-import os
 import struct
-import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsed.atomic import replacing
 from jaxsed.errors import InputError
 from jaxsed.weights.torch_tensors import STORAGE_DTYPES
 
@@ -45,18 +44,11 @@ def write(path: Path | str, state_dict: Mapping[str, Any]) -> None:
     """
     path = Path(path)
     arrays = {key: _checked(key, array) for key, array in state_dict.items()}
-    partial = path.parent / f".jaxsed-{uuid.uuid4().hex[:12]}.partial"
     try:
-        with open(partial, "xb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                _write_entries(archive, arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
+            _write_entries(archive, arrays)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _checked(key: Any, array: Any) -> np.ndarray:

@@ -13,6 +13,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from jaxsed.atomic import replacing, write_atomically
 from jaxsed.errors import InputError
 from jaxsed.weights import download
 from jaxsed.weights.download_request import Wanted
@@ -134,23 +135,19 @@ def _download(entry: Entry, target: Path, progress: bool) -> Path:
 
 
 def _unpack(archive: Path, ending: str, target: Path) -> None:
-    # A name of its own for each process: two may unpack the same archive.
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         name = _member(archive, ending)
-        with (
-            zipfile.ZipFile(archive) as opened,
-            opened.open(name) as source,
-            open(partial, "wb") as copy,
-        ):
-            shutil.copyfileobj(source, copy)
-        _check_readable(partial)
-        os.replace(partial, target)
+        with replacing(target) as beside:  # two processes may unpack the same archive
+            with (
+                zipfile.ZipFile(archive) as opened,
+                opened.open(name) as source,
+                open(beside, "wb") as copy,
+            ):
+                shutil.copyfileobj(source, copy)
+            _check_readable(beside)
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         if not target.is_file():  # else another process has done all of this
             raise InputError(f"{archive} cannot be unpacked: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _member(archive: Path, ending: str) -> str:
@@ -214,10 +211,8 @@ def _recorded(record: Path) -> str | None:
 
 
 def _write_record(record: Path, sha256: str, file: str) -> None:
-    partial = record.with_name(f"{record.name}.{os.getpid()}.part")
-    with contextlib.suppress(OSError):  # a cache that others fill and we only read
-        partial.write_text(f"{sha256}  {file}\n", encoding="utf-8")
-        os.replace(partial, record)
+    with contextlib.suppress(InputError):  # a cache that others fill and we only read
+        write_atomically(record, f"{sha256}  {file}\n")
 
 
 def _offline_folders(offline_dir: Path | str | None) -> list[Path]:

@@ -156,7 +156,7 @@ def test_a_failed_save_leaves_the_old_model(folder, params, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "replace_folder", full)
+    monkeypatch.setattr(swap, "replace_folder", full)
     with pytest.raises(OSError, match="No space"):
         files.save_model(folder, params, description(stage="weak"))
     assert files.load_model(folder)[1]["stage"] == "strong"

@@ -122,7 +122,7 @@ class TestAgain:
         assert conversions == []
 
     def test_a_read_only_cache_is_enough(self, folder, offline, monkeypatch):
-        monkeypatch.setattr(named.file_lock, "held", None)
+        monkeypatch.setattr(named.locks, "in_turn", None)
         assert named.model_folder(NAME, offline) == folder
 
     def test_another_checkpoint_is_converted(self, folder, tmp_path, conversions):

@@ -8,7 +8,6 @@ file has an entry for that very file with licence CC0 and the author named in th
 """
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from jaxsed.atomic import replacing
 from jaxsed.data.recordings.table import FOLDER, SAMPLE_RATE, read_rows
 from jaxsed.errors import InputError
 
@@ -91,9 +91,8 @@ def build(unpacked: Path, out: Path = FOLDER) -> list[Path]:
             raise InputError(f"{source}: missing; unpack the whole package")
         wave = convert(source, float(row["start_seconds"]), float(row["max_seconds"]))
         target = out / row["file"]
-        partial = target.with_suffix(".partial")
-        soundfile.write(partial, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-        os.replace(partial, target)
+        with replacing(target) as beside:
+            soundfile.write(beside, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
         written.append(target)
     return written
 
