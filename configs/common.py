@@ -42,6 +42,8 @@ def training(stage: str) -> ConfigDict:
         {
             "stage": stage,
             "seed": 0,
+            "mode": "finetune",  # frozen: all but the encoder, on its stored frames
+            "frames": "",  # frozen: where those are stored; empty: in the workdir
             "model": {
                 "encoder": "atst_frame",
                 "sequence": "none",  # or bigru | bilstm | attention | transformer | mamba
@@ -51,13 +53,15 @@ def training(stage: str) -> ConfigDict:
                 "dtype": "float32",  # bfloat16: matmuls only
                 "compression": "none",  # fewer time steps: fshift-4, patch_pi-2
                 "frontend": "",  # with another data set's statistics: ast_esc50
+                "drop_layers": 0,  # blocks at the encoder's top that are left out
             },
             "init": "",  # model to start from: a folder, or a name (BEATs_weak)
             "carry": "encoder",  # what of it: encoder (under fresh heads) | all
             "prior_bias": False,  # heads start at the classes' log-odds
             "data": {
-                "train": "",  # folders written by `jaxsed prepare`
+                "train": "",  # folders written by `jaxsed prepare`; or a tuple of them
                 "eval": "",
+                "shares": (),  # of those folders in a batch; empty: as many as they have
                 "clip_seconds": 0.0,  # of training examples; 0: what the encoder takes
                 "sampling": "uniform",  # | balanced | balanced_epoch | class_queue
                 "importance": "",  # of balanced clips: paper | released | clip_counts

@@ -48,6 +48,45 @@ def clip_bce(
     return loss, {"label_bce": loss}
 
 
+def frame_or_clip_bce(
+    logits: jax.Array,
+    labels: jax.Array,
+    clip_logits: jax.Array,
+    clip_labels: jax.Array,
+    times_known: jax.Array,
+) -> tuple[jax.Array, Measurements]:
+    """Binary cross-entropy of what is known of each clip: its frames, or itself.
+
+    Li, Shao and Li (2024, "Self-Supervised Audio Teacher-Student Transformer", section on
+    DESED; their code adds the means over both kinds of clips). Here all clips count the
+    same: with as many of either kind that is half of their sum, however a batch is split.
+
+    Args:
+        logits: `[b, t, c]`.
+        labels: `[b, t, c]` in [0, 1]; not looked at where times are not known.
+        clip_logits: `[b, c]`.
+        clip_labels: `[b, c]` in [0, 1]; looked at where times are not known.
+        times_known: bool `[b]`.
+
+    Returns:
+        The loss, and `label_bce` of the clips whose times are known, `clip_bce` of the
+        others (0 where there are none) and `times_part`, the part of the former.
+
+    Raises:
+        InputError: shapes differ.
+    """
+    _check(logits, labels, "labels")
+    _check(clip_logits, clip_labels, "clip_labels")
+    known = times_known.astype(bool)
+    of_frames = _per_clip(logits, labels)
+    of_clips = _per_clip(clip_logits, clip_labels)
+    return jnp.where(known, of_frames, of_clips).mean(), {
+        "label_bce": _mean_over_clips(of_frames, known),
+        "clip_bce": _mean_over_clips(of_clips, ~known),
+        "times_part": known.astype(jnp.float32).mean(),
+    }
+
+
 def clip_ce(
     clip_logits: jax.Array, clip_labels: jax.Array, valid: jax.Array | None = None
 ) -> tuple[jax.Array, Measurements]:

@@ -50,6 +50,7 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
 
     from jaxsed.stages import (
         chain,
+        downstream,
         ensemble,
         phases,
         pretrain,
@@ -68,6 +69,7 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
         "pretrain": pretrain.run,
         "weak": weak.run,
         "strong": strong.run,
+        "downstream": downstream.run,
         "ensemble": ensemble.run,
         "summary": on_first(summary.run),
     }

@@ -173,3 +173,33 @@ def test_wrong_shapes_and_weights_are_refused():
         losses.distillation(logits, labels, teacher[:, :4])
     with pytest.raises(InputError, match=r"weight is 1\.2"):
         losses.distillation(logits, labels, teacher, weight=1.2)
+
+
+def test_of_each_clip_what_is_known_is_learned():
+    logits, labels, teacher = problem()
+    clip_logits, clip_labels = logits[:, 0], teacher[:, 0]
+    known = jnp.array([True, False, True])
+    loss, measurements = losses.frame_or_clip_bce(
+        logits, labels, clip_logits, clip_labels, known
+    )
+    of_frames = exact_bce(logits, labels).mean((1, 2))
+    of_clips = exact_bce(clip_logits, clip_labels).mean(1)
+    expected = (of_frames[0] + of_clips[1] + of_frames[2]) / 3
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        measurements["label_bce"], of_frames[[0, 2]].mean(), rtol=1e-6
+    )
+    np.testing.assert_allclose(measurements["clip_bce"], of_clips[1], rtol=1e-6)
+    np.testing.assert_allclose(measurements["times_part"], 2 / 3, rtol=1e-6)
+
+    def gradients(known):
+        def loss_of(pair):
+            return losses.frame_or_clip_bce(
+                pair[0], labels, pair[1], clip_labels, known
+            )[0]
+
+        return jax.grad(loss_of)((logits, clip_logits))
+
+    of_frames, of_clips = gradients(known)
+    assert not of_frames[1].any() and of_frames[0].any()
+    assert not of_clips[0].any() and of_clips[1].any()

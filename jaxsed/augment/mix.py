@@ -24,6 +24,7 @@ Batch = dict[str, jax.Array]
 
 PARTNERS = ("neighbour", "permutation")
 TARGETS = ("labels", "clip_labels", "teacher", "clip_teacher")
+VALID = ("teacher_valid", "times_known")  # of which examples there are targets
 # Inside the root of the deviation; PretrainedSED `helpers/augment.py`, mixstyle.
 MIXSTYLE_EPSILON = 1e-6
 
@@ -82,11 +83,13 @@ def blend_targets(batch: Batch, weight: jax.Array, partner: Partner) -> Batch:
     """Returns the batch with all targets blended like the sound they belong to.
 
     Teacher targets are blended as probabilities. A blend of which one part has no
-    teacher targets (`teacher_valid` false) has none either.
+    teacher targets (`teacher_valid` false), or labels of the clip alone (`times_known`
+    false), has none either of what that part lacks.
 
     Args:
         batch: any of `labels` and `teacher [b, t, c]`, `clip_labels` and
-            `clip_teacher [b, c]`, `teacher_valid [b]` (bool); the rest is passed on.
+            `clip_teacher [b, c]`, `teacher_valid` and `times_known [b]` (bool); the
+            rest is passed on.
         weight: `[b]`, 1 where an example stays alone.
         partner: from `choose_partner`.
     """
@@ -95,9 +98,10 @@ def blend_targets(batch: Batch, weight: jax.Array, partner: Partner) -> Batch:
         if name in batch:
             rows = blend(batch[name], partner(batch[name]), weight)
             batch[name] = jnp.clip(rows, 0.0, 1.0)
-    if "teacher_valid" in batch:
-        valid = batch["teacher_valid"].astype(bool)
-        batch["teacher_valid"] = valid & (partner(valid) | (weight >= 1))
+    for name in VALID:
+        if name in batch:
+            valid = batch[name].astype(bool)
+            batch[name] = valid & (partner(valid) | (weight >= 1))
     return batch
 
 

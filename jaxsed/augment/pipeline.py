@@ -9,8 +9,8 @@ traced and costs nothing.
 
 A batch is a dict of device arrays: `audio` float32 `[b, n]` in [-1, 1] or `mel`
 `[b, t, f]`, and any of `labels [b, t', c]`, `clip_labels [b, c]`, `teacher [b, t', c]` and
-`clip_teacher [b, c]` (probabilities), `teacher_valid` bool `[b]`. Other entries are passed
-on as they are.
+`clip_teacher [b, c]` (probabilities), `teacher_valid` and `times_known` bool `[b]`. Other
+entries are passed on as they are.
 """
 
 import functools
@@ -259,6 +259,7 @@ _SHAPES = {
     "teacher": ("b", "t'", "c"),
     "clip_teacher": ("b", "c"),
     "teacher_valid": ("b",),
+    "times_known": ("b",),
 }
 
 
@@ -292,6 +293,6 @@ def _checked(batch: Batch, sound: str, sound_axes: tuple[str, ...]) -> Batch:
                 f"{name} has shape {list(shape)}, but [{', '.join(axes)}] with {known} "
                 "is expected: all arrays of a batch describe the same clips"
             )
-        if name != "teacher_valid":
+        if name not in mix.VALID:
             batch[name] = batch[name].astype(jnp.float32)
     return batch

@@ -1,6 +1,6 @@
 """How long each class sounds in each clip, from the events of many clips."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -38,6 +38,18 @@ class ClassActivity:
         self.n_clips, self.n_classes = len(first_event) - 1, n_classes
         self._first_event, self._labels = first_event, labels
         self._onsets, self._offsets = onsets, offsets
+
+    @classmethod
+    def joined(cls, parts: Sequence["ClassActivity"]) -> "ClassActivity":
+        """Returns the activity of the clips of all parts, which have the same classes."""
+        first, begin = [np.zeros(1, np.int64)], 0
+        for part in parts:
+            places = np.asarray(part._first_event, np.int64)
+            first.append(places[1:] - places[0] + begin)
+            begin = int(first[-1][-1]) if len(first[-1]) else begin
+        events = ("_labels", "_onsets", "_offsets")
+        columns = (np.concatenate([getattr(p, name) for p in parts]) for name in events)
+        return cls(np.concatenate(first), *columns, parts[0].n_classes)
 
     def sliced(self, first_slice: np.ndarray, slice_seconds: float) -> "ClassActivity":
         """Returns the activity of slices of the clips, events cut where clips are.

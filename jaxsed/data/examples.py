@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxsed.audio.decode import load_mono, to_int16
 from jaxsed.data import wavmix
+from jaxsed.data.joined import MIXED, annotation_of
 from jaxsed.errors import InputError
 from jaxsed.labels.events import (
     FRAME_SECONDS,
@@ -151,7 +152,10 @@ class Examples:
         self.shape = shape
         self.teacher = teacher
         self.clips = decoded(data, shape.sample_rate, keep_bytes)
+        self._frames = getattr(data, "frames", None)  # of a frozen encoder, row by row
         self.n_classes = len(data.vocabulary)
+        # Of some clips it is known when something sounds, of the others what alone.
+        self._mixed = shape.targets == "frames" and annotation_of(data) == MIXED
         if teacher is not None:
             self._check_teacher()
 
@@ -177,24 +181,33 @@ class Examples:
 
         Returns:
             `audio int16 [n]`, `n_samples` (before zero padding), and by what is asked
-            for: `labels uint8 [t, c]` or `clip_labels uint8 [c]`; `teacher float16
+            for: `labels uint8 [t, c]` or `clip_labels uint8 [c]`, or both and
+            `times_known`, where data have labels of frames and of clips; `teacher float16
             [t, c]` or `clip_teacher float16 [c]`, probabilities, zeros where
-            `teacher_valid` is False.
+            `teacher_valid` is False. Data with stored frames (`jaxsed.data.framed`) give
+            those in place of `audio` and `n_samples`.
 
         Raises:
             InputError: the clip cannot be decoded; names it.
         """
+        if self._frames is not None:
+            example, first_frame = self._frames(row), 0
+        else:
+            example, first_frame = self._hear(row, rng)
+        self._add_labels(example, row, first_frame)
+        if self.teacher is not None:
+            self._add_teacher(example, row, first_frame)
+        return example
+
+    def _hear(self, row: int, rng: np.random.Generator | None) -> tuple[dict, int]:
+        """Returns the sound of an example, and the label frame with which it begins."""
         clip = self.clips[row]
         first_frame = 0 if rng is None else self._draw_place(len(clip), rng)
         start = round(first_frame * FRAME_SECONDS * self.shape.sample_rate)
         clip = clip[start : start + self.shape.n_samples]
         audio = np.zeros(self.shape.n_samples, np.int16)
         audio[: len(clip)] = clip
-        example = {"audio": audio, "n_samples": np.int32(len(clip))}
-        self._add_labels(example, row, first_frame)
-        if self.teacher is not None:
-            self._add_teacher(example, row, first_frame)
-        return example
+        return {"audio": audio, "n_samples": np.int32(len(clip))}, first_frame
 
     def _draw_place(self, clip_samples: int, rng: np.random.Generator) -> int:
         spare_seconds = (clip_samples - self.shape.n_samples) / self.shape.sample_rate
@@ -211,7 +224,9 @@ class Examples:
             moved = [Event(e.onset - start, e.offset - start, e.label) for e in events]
             labels = frame_targets(moved, self.n_classes, self.shape.n_frames)
             example["labels"] = labels
-        else:
+        if self._mixed:
+            example["times_known"] = np.bool_(self.data.knows_times(row))
+        if self._mixed or self.shape.targets == "clip":
             end = start + self.shape.clip_seconds
             inside = [e for e in events if e.offset > start and e.onset < end]
             example["clip_labels"] = clip_targets(inside, self.n_classes)
@@ -252,7 +267,8 @@ def _sigmoids() -> np.ndarray:
 def mix(own: dict, partner: dict, weight: float) -> dict:
     """Returns the wavmix of two examples (see `jaxsed.data.wavmix`).
 
-    Labels become float16 fractions. The mix has teacher targets if both have.
+    Labels become float16 fractions. The mix has teacher targets, and labels of frames, if
+    both have.
 
     Args:
         own: from `Examples.cut`.
@@ -267,6 +283,7 @@ def mix(own: dict, partner: dict, weight: float) -> dict:
     for name in ("labels", "clip_labels", "teacher", "clip_teacher"):
         if name in own:
             mixed[name] = wavmix.mix_targets(own[name], partner[name], weight)
-    if "teacher_valid" in own:
-        mixed["teacher_valid"] = own["teacher_valid"] & partner["teacher_valid"]
+    for name in ("teacher_valid", "times_known"):
+        if name in own:
+            mixed[name] = own[name] & partner[name]
     return mixed

@@ -9,34 +9,45 @@ A batch is a dict of numpy arrays, one process's part of it:
     clip_labels    uint8   [b, c]     targets="clip"
     teacher        float16 [b, t, c]  with a teacher, targets="frames": probabilities
     clip_teacher   float16 [b, c]     the same, targets="clip"
+    times_known    bool    [b]        targets="frames", where some clips have labels of the
+                                      whole clip: False for those; with `clip_labels`
     teacher_valid  bool    [b]        with a teacher: False where the store lacks the clip
     valid          bool    [b]        evaluation: False for what fills up the last batch
+
+Data with stored frames (`jaxsed.data.framed`) have those in place of the first and third:
+
+    aligned        float16 [b, t, d]  what the heads hear of the encoder; and, as the head
+                                      asks for it, `summary [b, d]` or `steps [b, s, d]`
 
 With wavmix, `labels` and `clip_labels` are float16: mixed labels are fractions.
 
 `jaxsed.data.batches` computes them; here grain's prefetching goes around it.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jaxsed.data import wavmix
 from jaxsed.data.batches import EvaluationBatches, ProcessShare, TrainingBatches
 from jaxsed.data.examples import Examples, ExampleShape
-from jaxsed.data.sampling import AST_OFFSET_CLIPS, ExampleOrder, importance_weights
+from jaxsed.data.sampling import AST_OFFSET_CLIPS
+from jaxsed.data.shares import example_order
 from jaxsed.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxsed.data.joined import JoinedData
     from jaxsed.data.records import PreparedData
     from jaxsed.data.stream import BatchIterator
     from jaxsed.data.teacher_logits import TeacherLogits
 
 
 def training_batches(
-    data: "PreparedData",
+    data: "PreparedData | JoinedData",
     *,
     seed: int,
     batch_size: int,
     sampling: str = "uniform",
+    shares: Sequence[int] = (),
     importance: str | None = None,
     importance_offset_clips: float = AST_OFFSET_CLIPS,
     epoch_clips: int | None = None,
@@ -59,12 +70,14 @@ def training_batches(
     """Returns the endless training batches of this process.
 
     Args:
-        data: what to train on.
+        data: what to train on, a `PreparedData` or a `JoinedData`.
         seed: of the run.
         batch_size: of the global batch, all processes together.
         sampling: "uniform", "balanced" (the paper's: importance sampling with
             replacement), "balanced_epoch" (the released code's: without replacement
             within an epoch) or "class_queue"; see `sampling.ExampleOrder`.
+        shares: of each folder in a batch where data are of several, see
+            `shares.example_order`.
         importance: weights, "paper", "released" or "clip_counts" (see
             `sampling.importance_weights`); by default "paper" for "balanced", "released"
             for "balanced_epoch".
@@ -101,15 +114,8 @@ def training_batches(
         teacher.check(data.vocabulary, data.ids)
     share = ProcessShare(batch_size, process_index, process_count)
     shape = ExampleShape(clip_seconds, sample_rate, n_frames, targets)
-    weights = clips_by_class = None
-    if sampling in ("balanced", "balanced_epoch"):
-        mode = importance or ("paper" if sampling == "balanced" else "released")
-        weights = importance_weights(data.activity(), mode, importance_offset_clips)
-    elif sampling == "class_queue":
-        clips_by_class = data.activity().clips_by_class()
-    order = ExampleOrder(
-        sampling, seed, len(data), weights, epoch_clips, clips_by_class
-    )
+    how = (importance, importance_offset_clips, epoch_clips, shares)
+    order = example_order(data, sampling, seed, *how)
     examples = Examples(data, shape, teacher, cache_decoded_bytes // max(1, workers))
     mixing = (wavmix_probability, wavmix_alpha, wavmix_major)
     batches = TrainingBatches(examples, order, share, *mixing, n_batches)

@@ -46,6 +46,7 @@ class BeatsConfig:
         dropout: Rate on what enters the first block and on every branch.
         attention_dropout: Rate on attention weights.
         layer_drop: Rate at which a block is left out, drawn once for a whole batch.
+        dropped: Blocks at the top that are not there; the others are as with them.
     """
 
     width: int = 768
@@ -61,6 +62,12 @@ class BeatsConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     layer_drop: float = 0.05
+    dropped: int = 0
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks that are there."""
+        return self.depth - self.dropped
 
 
 FULL = BeatsConfig()
@@ -172,7 +179,7 @@ class Beats(OnGrid, nn.Module):
         For layer-wise learning rate decay upstream counts all that is not a block's,
         the shared relative bias too, to the first block.
         """
-        blocks = tuple(f"block_{index}" for index in range(self.config.depth))
+        blocks = tuple(f"block_{index}" for index in range(self.config.n_blocks))
         return ("embed", "relative_bias", *blocks)
 
     @nn.compact
@@ -204,7 +211,7 @@ class Beats(OnGrid, nn.Module):
         relative_bias = RelativeBias(
             config.heads, config.n_buckets, config.max_distance, name="relative_bias"
         )(tokens.shape[1])
-        for index in range(config.depth):
+        for index in range(config.n_blocks):
             name = f"block_{index}"
             mapped = DeepNormBlock(
                 width=config.width,

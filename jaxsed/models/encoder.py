@@ -1,5 +1,8 @@
 """What every encoder says of itself because its frames lie on a grid."""
 
+import dataclasses
+
+from jaxsed.errors import InputError
 from jaxsed.models.tokens import Grid
 
 
@@ -26,3 +29,19 @@ class OnGrid:
     def gives(self) -> tuple[str, ...]:
         """Names in `out` that only some encoders have and that a head may need."""
         return ()
+
+    def without_top(self, n_blocks: int) -> "OnGrid":
+        """Returns the encoder without so many blocks at its top.
+
+        What follows the blocks (a final norm) stays, and so do the blocks that are left:
+        each does what it does in the whole encoder.
+
+        Raises:
+            InputError: It is no stack of equal blocks, or has not more than so many.
+        """
+        config = getattr(self, "config", None)
+        if not hasattr(config, "dropped"):
+            raise InputError("its layers are no stack of equal blocks")
+        if not 0 <= n_blocks < config.depth:
+            raise InputError(f"it has {config.depth} blocks, of which one has to stay")
+        return self.clone(config=dataclasses.replace(config, dropped=n_blocks))

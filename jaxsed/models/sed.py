@@ -175,6 +175,7 @@ def build(
     dtype: str = "float32",
     compression: str = "none",
     frontend: str = "",
+    drop_layers: int = 0,
 ) -> SoundEventModel:
     """Puts a sound event model together.
 
@@ -197,13 +198,15 @@ def build(
             are those of label frames all the same.
         frontend: Another preset of the encoder's kind, for its data set's statistics,
             such as "ast_esc50"; empty for the encoder's own.
+        drop_layers: Blocks at the encoder's top that are left out.
 
     Returns:
         A Linen module; it has no parameters before `init`.
 
     Raises:
         InputError: If a name is unknown, a number is not positive, the head needs what
-            the encoder does not give, or the encoder cannot be compressed that way.
+            the encoder does not give, or the encoder cannot be compressed that way or
+            has not so many blocks to leave out.
     """
     check_known("encoder", encoder, ENCODERS)
     check_known("sequence model", sequence, SEQUENCES)
@@ -221,6 +224,8 @@ def build(
     if frontend not in ("", built.frontend):
         _check_frontend(frontend, encoder, built.frontend)
         built = ENCODERS[encoder](dtype, compression=compressed, frontend=frontend)
+    if drop_layers:
+        built = _without_top(built, encoder, drop_layers)
     if head == MASKED_PATCHES:
         return masked_patch_model(encoder, built, sequence, compressed, dtype)
     needs = HEADS[head].needs
@@ -245,6 +250,15 @@ def build(
         dtype=dtype,
         compression=compressed,
     )
+
+
+def _without_top(built, encoder, n_blocks):
+    try:
+        return built.without_top(n_blocks)
+    except InputError as error:
+        raise InputError(
+            f"drop_layers={n_blocks} does not fit the encoder {encoder!r}: {error}"
+        ) from error
 
 
 def _check_frontend(frontend, encoder, own):

@@ -26,6 +26,7 @@ class VitConfig:
         dropout: Rate inside the blocks; 0 in all originals.
         drop_path: Rate of stochastic depth at the last block, rising linearly from 0
             at the first; 0 in all originals.
+        dropped: Blocks at the top that are left out; the others are as with them.
     """
 
     width: int = 768
@@ -36,6 +37,12 @@ class VitConfig:
     init_std: float = 0.02
     dropout: float = 0.0
     drop_path: float = 0.0
+    dropped: int = 0
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks that are there."""
+        return self.depth - self.dropped
 
     @property
     def kernel_init(self) -> nn.initializers.Initializer:
@@ -92,7 +99,7 @@ class VisionTransformer(OnGrid, nn.Module):
         For layer-wise learning rate decay the originals count `embed` to the first
         block and `norm` to the last one.
         """
-        blocks = tuple(f"block_{index}" for index in range(self.config.depth))
+        blocks = tuple(f"block_{index}" for index in range(self.config.n_blocks))
         return ("embed", *blocks, "norm")
 
     @nn.compact
@@ -142,7 +149,7 @@ def transformed(
         Tokens `[b, s, d]` after each: `block_0`, `block_1`, ..., `norm`.
     """
     out = {}
-    for index in range(config.depth):
+    for index in range(config.n_blocks):
         name = f"block_{index}"
         tokens = out[name] = Block(
             width=config.width,

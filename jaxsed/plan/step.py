@@ -1,24 +1,24 @@
 """The training step of a config, ready to be compiled: the real one, without data."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxsed.data.records import PreparedData
+from jaxsed.data.joined import are_there, open_data
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.events import offset_frames
-from jaxsed.stages import pretrain, strong, weak
+from jaxsed.stages import downstream, phases, pretrain, strong, weak
 from jaxsed.stages.program import Program, build_program
 from jaxsed.stages.scoring import clip_length
 from jaxsed.stages.train import Task
 
 TASKS: dict[str, Callable[[Mapping[str, Any]], Task]] = {
     "strong": strong.task,
+    "downstream": downstream.task,
     "weak": weak.task,
     "pretrain": pretrain.task,
 }
@@ -28,6 +28,18 @@ VOCABULARIES = {
     "weak": "audioset_527",
     "pretrain": "audioset_527",  # which it does not read
 }
+
+
+def trainings(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Returns what a config trains: itself, named "", or its phases by their names.
+
+    Raises:
+        InputError: it is of stage `phases`, and these are not right.
+    """
+    if config["stage"] != "phases":
+        return {"": config}
+    chain = phases.as_chain(config)
+    return {name: chain["links"][name] for name in chain["order"]}
 
 
 def task_of(config: Mapping[str, Any]) -> Task:
@@ -45,10 +57,19 @@ def task_of(config: Mapping[str, Any]) -> Task:
 
 
 def count_classes(config: Mapping[str, Any]) -> tuple[int, str]:
-    """Returns how many classes there are, and where that is known from."""
+    """Returns how many classes there are, and where that is known from.
+
+    Raises:
+        InputError: there are no data, and nothing else says.
+    """
     folder = config["data"]["train"]
-    if folder and Path(folder).is_dir():
-        return len(PreparedData(folder).vocabulary), folder
+    if are_there(folder):
+        return len(open_data(folder).vocabulary), str(folder)
+    if config["stage"] not in VOCABULARIES:
+        raise InputError(
+            f"data.train={folder}: not there, and what else would say how many classes "
+            "there are? Prepare the data first"
+        )
     name = VOCABULARIES[config["stage"]]
     return len(vocab.load(name)), f"{name}: no data in {folder or 'data.train'}"
 

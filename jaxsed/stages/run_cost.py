@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxsed.data.records import PreparedData
+from jaxsed.data.joined import open_data
 from jaxsed.errors import InputError
 from jaxsed.models import sed
 from jaxsed.models.operations import Operations
@@ -23,7 +23,12 @@ from jaxsed.weights import files
 
 RATE = "train/clips_per_second"
 # What the loss of a stage looks at; stages that are none of these train nothing.
-TARGETS = {"weak": "clip", "strong": "frames", "pretrain": None}
+TARGETS = {
+    "weak": "clip",
+    "strong": "frames",
+    "downstream": "frames",
+    "pretrain": None,
+}
 
 
 class RunCost(NamedTuple):
@@ -112,4 +117,4 @@ def _n_classes(config: Mapping[str, Any], workdir: Path) -> int:
     try:  # what a finished run has, wherever its data are now
         return len(files.read_description(workdir / "model")["vocabulary"]["classes"])
     except InputError:
-        return len(PreparedData(config["data"]["train"]).vocabulary)
+        return len(open_data(config["data"]["train"]).vocabulary)

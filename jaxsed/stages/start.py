@@ -7,6 +7,7 @@ import flax
 import jax
 import numpy as np
 
+from jaxsed.data.joined import FRAMES, JoinedData, annotation_of, parts_of
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError, check_known
 from jaxsed.labels.vocab import Vocabulary
@@ -24,7 +25,7 @@ CARRIES = ("encoder", "all")
 
 
 def start_state(
-    config: Mapping[str, Any], program: Program, data: PreparedData
+    config: Mapping[str, Any], program: Program, data: PreparedData | JoinedData
 ) -> TrainState:
     """Returns the state before the first step, laid out on the mesh.
 
@@ -63,7 +64,7 @@ def start_params(
     """Returns random parameters, with those of `init` that are carried over.
 
     Where `init` has another compression, its parameters are adapted
-    (`weights.resolution`).
+    (`weights.resolution`); blocks that the model leaves out (`drop_layers`) are left out.
 
     Args:
         model: what is trained.
@@ -104,13 +105,23 @@ def _drawn(model, seed, names, shardings):
 
 
 def _adapted(loaded, description, model, init):
-    """Parameters of `init` at the compression of the model that is trained."""
+    """Parameters of `init` at the compression and depth of the model that is trained."""
     try:
-        return resolution.adapt(loaded, architecture.build(description), model)
+        given = architecture.build(description)
+        return resolution.adapt(_without_top(loaded, given, model), given, model)
     except InputError as error:
         raise InputError(
             f"init={init} holds the encoder {description['encoder']}: {error}"
         ) from error
+
+
+def _without_top(loaded, given, model):
+    """Without the blocks that the model that is trained does without."""
+    if not getattr(getattr(model.encoder, "config", None), "dropped", 0):
+        return loaded
+    beyond = {*given.encoder.layer_names} - {*model.encoder.layer_names}
+    encoder = {k: v for k, v in loaded["encoder"].items() if k not in beyond}
+    return {**loaded, "encoder": encoder}
 
 
 def _check_classes(description, vocabulary, init):
@@ -141,17 +152,20 @@ def _shapes(tree):
     return {name: leaf.shape for name, leaf in flat.items()}
 
 
-def with_prior(params: Params, data: PreparedData) -> Params:
+def with_prior(params: Params, data: PreparedData | JoinedData) -> Params:
     """Returns parameters whose heads begin at the log-odds of each class.
 
     A head that starts at probability 0.5 spends its first hundreds of steps on
     learning that every class is rare; a long training does not notice, a short one is
     over by then (Lin et al. 2017, "Focal Loss", section 4.1, initialisation).
     """
-    activity = data.activity()
+    # Labels of whole clips would say that everything sounds all the time.
+    parts = parts_of(data)
+    timed = [part for part in parts if annotation_of(part) == FRAMES] or parts
+    seconds = sum(part.activity().class_seconds() for part in timed)
     priors = {
-        "strong_head": activity.class_seconds() / np.sum(data.durations),
-        "weak_head": activity.class_clips() / len(data),
+        "strong_head": seconds / sum(np.sum(part.durations) for part in timed),
+        "weak_head": data.activity().class_clips() / len(data),
     }
     heads = {}
     for name in priors.keys() & params.keys():

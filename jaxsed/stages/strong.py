@@ -3,6 +3,8 @@
 The two differ in the config alone. A teacher has a sequence model, balanced sampling
 and all augmentations; a student has none of them, but the ensemble's logits as a
 second target.
+
+Some clips may have labels of the clip alone (`data.joined`): those are learned from them.
 """
 
 from collections.abc import Mapping
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsed import losses
+from jaxsed.errors import InputError
 from jaxsed.stages import train
 
 
@@ -18,9 +21,22 @@ def task(config: Mapping[str, Any]) -> train.Task:
     teacher = config["teacher"]
 
     def supervised(logits, out, batch):
-        return losses.frame_bce(logits, batch["labels"])
+        if "times_known" not in batch:
+            return losses.frame_bce(logits, batch["labels"])
+        return losses.frame_or_clip_bce(
+            logits,
+            batch["labels"],
+            out["clip_logits"],
+            batch["clip_labels"],
+            batch["times_known"],
+        )
 
     def distilled(logits, out, batch):
+        if "times_known" in batch:
+            raise InputError(
+                "teacher.logits are of frames, but data.train has clips with labels of "
+                "the whole clip: train on folders with times, or without teachers"
+            )
         return losses.distillation(
             logits,
             batch["labels"],

@@ -19,7 +19,14 @@ from jaxsed.stages.scoring import INT16_SCALE, clip_length
 from jaxsed.training import sharding
 from jaxsed.weights import architecture, files, named
 
-_ARCHITECTURE = ("encoder", "sequence", "head", "compression", "frontend")
+_ARCHITECTURE = (
+    "encoder",
+    "sequence",
+    "head",
+    "compression",
+    "frontend",
+    "drop_layers",
+)
 
 
 @dataclasses.dataclass(frozen=True)

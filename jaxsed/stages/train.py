@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxsed.data import pipelines
+from jaxsed.data.joined import JoinedData, open_data
 from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.labels.events import offset_frames
@@ -83,7 +84,7 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     for watching in (until, Plateau(**config["plateau"]), snapshots):
         watching.check(f"eval/{metric}" for metric in config["eval"]["metrics"])
     mesh = sharding.make_mesh(**config["mesh"])
-    data = PreparedData(config["data"]["train"])
+    data = open_data(config["data"]["train"])
     program = build_program(
         config, task.objective, len(data.vocabulary), mesh, task.inputs, task.draw
     )
@@ -102,7 +103,7 @@ def fit(
     config: Mapping[str, Any],
     workdir: Path,
     task: Task,
-    data: PreparedData,
+    data: PreparedData | JoinedData,
     program: Program,
     mesh: Mesh,
     notice: preemption.Notice,
@@ -168,7 +169,7 @@ def fit(
 
 def training_data(
     config: Mapping[str, Any],
-    data: PreparedData,
+    data: PreparedData | JoinedData,
     model: sed.SoundEventModel,
     targets: str | None,
 ):
@@ -198,7 +199,7 @@ def save(
     params: Params,
     config: Mapping[str, Any],
     task: Task,
-    data: PreparedData,
+    data: PreparedData | JoinedData,
     workdir: Path,
     step: int,
 ) -> None:

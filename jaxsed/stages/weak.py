@@ -6,12 +6,12 @@ cross-entropy.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxsed import losses
-from jaxsed.data.records import PreparedData
+from jaxsed.data.joined import are_there, open_data
 from jaxsed.errors import InputError, check_known
 from jaxsed.models.heads import HEADS
 from jaxsed.stages import train
@@ -72,16 +72,14 @@ def to_detector(params: Any) -> Any:
     return {**params, "strong_head": params["weak_head"]}
 
 
-def _labels(folder: str) -> str:
+def _labels(folder: str | Sequence[str]) -> str:
     """Whether clips have one label; what is not prepared (yet, or any more) has several."""
-    if not folder or not Path(folder).is_dir():
-        return "multi"
-    return PreparedData(folder).labels
+    return open_data(folder).labels if are_there(folder) else "multi"
 
 
 def _check_single(config: Mapping[str, Any]) -> None:
     folder = config["data"]["train"]
-    if Path(folder).is_dir() and _labels(folder) != "single":
+    if are_there(folder) and _labels(folder) != "single":
         raise InputError(
             f"clip_loss=ce learns one class a clip, but clips of {folder} may have "
             "several: use clip_loss=bce"

@@ -3,7 +3,8 @@
 In `model.json`: `encoder` (a name), `sequence` (`kind` and, if there is one, `width` and
 `layers`), `head` ("linear" where it is not said), `compression` ("none" where it is not
 said, else as `models.compression.parse` reads it) and `frontend` (the preset's name; most
-encoders have but one). The number of classes is that of the vocabulary.
+encoders have but one), and `drop_layers` where blocks at the encoder's top are left out.
+The number of classes is that of the vocabulary.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models import sed
 from jaxsed.models.masked_patches import MASKED_PATCHES
 
+# What a description that lacks a field means, as those of before there was the field.
+_UNSAID = {"head": "linear", "compression": "none", "drop_layers": 0}
+
 
 def describe(
     encoder: str,
@@ -28,6 +32,7 @@ def describe(
     dtype: str = "float32",
     compression: str = "none",
     frontend: str = "",
+    drop_layers: int = 0,
 ) -> dict[str, Any]:
     """Describes what `models.sed.build` makes of these arguments.
 
@@ -41,26 +46,30 @@ def describe(
         machine, not of the model.
       compression: See `models.sed.build`.
       frontend: See there.
+      drop_layers: See there; left out of the description if none is.
 
     Returns:
       The fields `encoder`, `sequence`, `head`, `compression` and `frontend` of a model's
-      description.
+      description, and `drop_layers`.
 
     Raises:
       InputError: As `models.sed.build`.
     """
     sizes = {"sequence_width": sequence_width, "sequence_layers": sequence_layers}
     options = {"head": head, "compression": compression, "frontend": frontend}
+    options["drop_layers"] = drop_layers
     model = sed.build(encoder, 1, sequence, **sizes, **options, dtype=dtype)
     described = {"kind": sequence}
     if sequence != "none":
         described |= {"width": sequence_width, "layers": sequence_layers}
+    dropped = {"drop_layers": drop_layers} if drop_layers else {}
     return {
         "encoder": encoder,
         "sequence": described,
         "head": head,
         "compression": str(model.compression),
         "frontend": model.frontend.name,
+        **dropped,
     }
 
 
@@ -78,7 +87,7 @@ def build(description: Mapping[str, Any], dtype: str = "float32"):
         sequence = dict(description["sequence"])
         arguments = {"sequence": sequence.pop("kind")}
         arguments["frontend"] = description["frontend"]
-        for name, unsaid in (("head", "linear"), ("compression", "none")):
+        for name, unsaid in _UNSAID.items():
             arguments[name] = description.get(name, unsaid)
         arguments |= {f"sequence_{name}": size for name, size in sequence.items()}
         n_classes = len(Vocabulary.from_json(description["vocabulary"]))

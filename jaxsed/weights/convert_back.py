@@ -55,8 +55,8 @@ def convert_back(
         force: Whether a file that is at `out` may be replaced.
 
     Raises:
-        InputError: No model at `folder`, no released layout for its encoder or its
-            compression, or `out` is taken or cannot be written.
+        InputError: No model at `folder`, no released layout for its encoder, its
+            compression or its depth, or `out` is taken or cannot be written.
     """
     started = time.perf_counter()
     folder, out = Path(folder), Path(out)
@@ -71,6 +71,11 @@ def convert_back(
         raise InputError(
             f"{folder}: a model with compression={compression}, which no released layout "
             "has: train it to its end, at compression=none"
+        )
+    if description.get("drop_layers", 0):
+        raise InputError(
+            f"{folder}: a model without {description['drop_layers']} blocks of its "
+            "encoder, which no released layout has: train it with drop_layers=0"
         )
     unused = files.read_unused(folder, description)
     source = description["provenance"]

@@ -232,14 +232,15 @@ def test_per_batch_mixes_everyone_or_no_one():
     assert seen == {True, False}
 
 
-def test_a_blend_with_a_clip_without_teacher_has_no_teacher():
+@pytest.mark.parametrize("name", ["teacher_valid", "times_known"])
+def test_a_blend_with_a_clip_without_teacher_or_times_has_none(name):
     batch = {
         "teacher": jnp.ones((4, 2, 3)),
-        "teacher_valid": jnp.array([True, True, False, True]),
+        name: jnp.array([True, True, False, True]),
     }
     weight = jnp.array([0.7, 0.7, 0.7, 1.0])
     partner = mix.choose_partner("neighbour", KEY, 4)
-    valid = mix.blend_targets(batch, weight, partner)["teacher_valid"]
+    valid = mix.blend_targets(batch, weight, partner)[name]
     assert valid.tolist() == [True, False, False, True]
 
 

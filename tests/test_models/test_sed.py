@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
+from jaxsed.frontends.presets import PRESETS
 from jaxsed.models import sed
 from tests.test_models import drawn
 
@@ -157,3 +158,32 @@ def test_the_wrong_front_end_is_named():
     model = sed.build("tiny_atst_frame", 3)
     with pytest.raises(InputError, match=r"\(1, 1000, 128\).*front-end atst_frame"):
         model.init(jax.random.key(0), jnp.zeros((1, 1000, 128)))
+
+
+@pytest.mark.parametrize("name", ["tiny_atst_frame", "tiny_beats"])
+def test_dropped_blocks_leave_the_others_as_they_are(name):
+    whole = sed.build(name, 3).encoder
+    dropped = sed.build(name, 3, drop_layers=2).encoder
+    names = [n for n in whole.layer_names if n not in ("block_1", "block_2")]
+    assert list(dropped.layer_names) == names
+    mel = np.ones((1, 20, PRESETS[whole.frontend].n_mels), np.float32)
+    params = drawn.params_for(whole, mel)["params"]
+    kept = {name: params[name] for name in names}
+    _, expected = jax.jit(whole.apply)({"params": params}, mel)
+    _, found = jax.jit(dropped.apply)({"params": kept}, mel)
+    np.testing.assert_allclose(found["block_0"], expected["block_0"], atol=1e-5)
+    assert not {"block_1", "block_2"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "dropped", "message"),
+    [
+        ("tiny_frame_mn06", 1, "'tiny_frame_mn06': its layers are no stack of equal"),
+        ("tiny_htsat", 1, "its layers are no stack of equal blocks"),
+        ("tiny_beats", 3, "drop_layers=3 .* has 3 blocks, of which one has to stay"),
+        ("tiny_m2d", -1, "drop_layers=-1 does not fit"),
+    ],
+)
+def test_blocks_that_cannot_be_dropped_are_refused(name, dropped, message):
+    with pytest.raises(InputError, match=message):
+        sed.build(name, 3, drop_layers=dropped)

@@ -117,3 +117,12 @@ def test_prior_makes_an_untrained_head_predict_how_common_classes_are(small):
     np.testing.assert_array_equal(
         alone["weak_head"]["bias"], params["weak_head"]["bias"]
     )
+
+
+def test_dropped_blocks_of_a_start_are_left_out(teachers):
+    loaded, _ = files.load_model(teachers["t1"])
+    model, abstract = compressed(loaded, "none", drop_layers=2)
+    started = start.start_params(model, abstract, 0, teachers["t1"])
+    kept = {k: v for k, v in loaded["encoder"].items() if k[-1] not in "12"}
+    assert set(kept) == {"embed", "block_0", "norm"}
+    jax.tree.map(np.testing.assert_array_equal, started["encoder"], kept)

@@ -273,3 +273,13 @@ def test_missing_and_extra_parameters_are_named(tmp_path, params):
     files.save_model(tmp_path / "m", tree, description())
     with pytest.raises(InputError, match=r"missing: weak_head.*unknown: surprise/x"):
         files.load_model(tmp_path / "m")
+
+
+def test_dropped_blocks_are_part_of_the_architecture():
+    whole = architecture.describe("tiny_m2d")
+    assert "drop_layers" not in whole  # as older models are described
+    described = description(**architecture.describe("tiny_m2d", drop_layers=1))
+    assert described["drop_layers"] == 1
+    shapes = architecture.parameter_shapes(described)
+    blocks = {name.split("/")[1] for name in shapes if "/block_" in name}
+    assert blocks == {"block_0", "block_1"}
