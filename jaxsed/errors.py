@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class PartlyDone(InputError):
+    """All that could be done is done, but some of it could not: exit status 3."""
+
+
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
     """Returns the most similar of `known`, ignoring case; None if nothing is close."""
     lowered = {text.lower(): text for text in known}

@@ -21,6 +21,10 @@ NAME = ".lock"
 _held: dict[Path, IO[str]] = {}
 
 
+class InUse(InputError):
+    """Another process holds the lock."""
+
+
 def hold(folder: Path) -> None:
     """Takes the lock of a folder for this process, until it ends, however it ends.
 
@@ -30,8 +34,8 @@ def hold(folder: Path) -> None:
         folder: must be there; gets a file `.lock` that says who holds it.
 
     Raises:
-        InputError: another process holds it; says which. Or the folder cannot be
-            written to.
+        InUse: another process holds it; says which.
+        InputError: the folder cannot be written to.
     """
     path = folder.resolve() / NAME
     if path not in _held or not _is_at(path, _held[path]):
@@ -49,7 +53,8 @@ def take(path: Path, what: str) -> IO[str]:
         what: is locked, for messages.
 
     Raises:
-        InputError: another process holds it; says which. Or it cannot be written.
+        InUse: another process holds it; says which.
+        InputError: it cannot be written.
     """
     try:
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
@@ -63,7 +68,7 @@ def take(path: Path, what: str) -> IO[str]:
         file.seek(0)
         holder = file.read().strip() or "another process"
         file.close()
-        raise InputError(
+        raise InUse(
             f"{what} is in use by {holder}: wait until it ends, stop it, or use another "
             "folder"
         ) from error

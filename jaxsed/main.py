@@ -5,11 +5,13 @@ stopped; a finished run is left alone. Several processes run one training togeth
 docs/clusters.md.
 
 Exit status: 0 the run is finished; 1 refused, or nothing could be done; 2 wrong usage;
-75 told to stop by SIGTERM, saved, to be started again; 130 stopped by Ctrl-C.
+3 finished, but for some cells of a grid; 75 told to stop by SIGTERM, saved, to be started
+again; 130 stopped by Ctrl-C.
 """
 
 import functools
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
-from jaxsed.errors import InputError, check_known
+from jaxsed.errors import InputError, PartlyDone, check_known
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="experiment to run")
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run")
@@ -52,11 +54,13 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
         chain,
         downstream,
         ensemble,
+        grid,
         phases,
         pretrain,
         scenes,
         strong,
         summary,
+        testing,
         weak,
     )
     from jaxsed.training import processes
@@ -71,13 +75,17 @@ def run_config(config: Mapping[str, Any], workdir: Path) -> None:
         "strong": strong.run,
         "downstream": downstream.run,
         "ensemble": ensemble.run,
+        "test": testing.run,
         "summary": on_first(summary.run),
     }
-    for name, of_stages in (("chain", chain.run), ("phases", phases.run)):
+    made_of_stages = {"chain": chain.run, "phases": phases.run, "grid": grid.run}
+    for name, of_stages in made_of_stages.items():
         stages[name] = functools.partial(of_stages, stages=stages)
     check_known("stage", config["stage"], stages)
     # Teachers that differ in their seed, and a run that goes on, need no new compile.
-    jax.config.update("jax_compilation_cache_dir", str((workdir / ".xla").resolve()))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = str((workdir / ".xla").resolve())
+        jax.config.update("jax_compilation_cache_dir", folder)
     stages[config["stage"]](config, workdir)
 
 
@@ -103,7 +111,9 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         message, status = "stopped; the same command goes on from here", 130
     except Exception as error:
-        message, status = explained(error), 1
+        message, status = processes.explained(error), 1
+        if isinstance(error, PartlyDone):  # on all processes
+            several, status = False, 3
         if message is None:
             if not several:
                 raise
@@ -124,21 +134,6 @@ def join_others() -> bool:
         return False
     processes.join(*place)
     return True
-
-
-def explained(error: Exception) -> str | None:
-    """Returns what to tell the user; None of an error that is the program's own."""
-    from jaxsed.training import processes
-
-    line = processes.one_line(error)
-    if isinstance(error, (InputError, OSError)):
-        return line
-    if "RESOURCE_EXHAUSTED" in line:
-        return (
-            "the devices have too little memory: set accumulate=2 or more, remat=dots or "
-            f"remat=blocks, or a larger mesh.fsdp ({line})"
-        )
-    return None
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

@@ -1,9 +1,11 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from jaxsed import main
+from jaxsed.errors import PartlyDone
 
 
 def start(*arguments):
@@ -35,9 +37,16 @@ def test_half_a_place_among_processes_is_one_line(tmp_path):
     assert "--num_processes and --process_id missing" in done.stderr
 
 
-def test_what_devices_and_disks_say_is_explained():
-    full = OSError(28, "No space left on device", "runs/x/model")
-    assert main.explained(full) == "runs/x/model: No space left on device"
-    memory = RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore")
-    assert "accumulate=2" in main.explained(memory)
-    assert main.explained(RuntimeError("a mistake of ours")) is None
+def test_what_is_done_but_for_some_cells_ends_with_status_3(monkeypatch, capsys):
+    def run_config(config, workdir):
+        raise PartlyDone("1 of 6 cells failed")
+
+    no_flag = SimpleNamespace(value=None)
+    config = SimpleNamespace(value=SimpleNamespace(to_dict=dict))
+    for name in ("COORDINATOR", "NUM_PROCESSES", "PROCESS_ID", "MULTIHOST"):
+        monkeypatch.setattr(main, name, no_flag)
+    monkeypatch.setattr(main, "CONFIG", config)
+    monkeypatch.setattr(main, "WORKDIR", SimpleNamespace(value="run"))
+    monkeypatch.setattr(main, "run_config", run_config)
+    assert main.main(["jaxsed"]) == 3
+    assert capsys.readouterr().err == "jaxsed: 1 of 6 cells failed\n"

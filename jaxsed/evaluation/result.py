@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 from jaxsed.atomic import write_atomically
 
+# Of all other measures more is better.
+LOWER_IS_BETTER = ("segment_1s_er",)
+
 
 class MissingClips(NamedTuple):
     """What a partial copy of a data set lacks.

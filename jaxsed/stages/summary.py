@@ -9,7 +9,7 @@ from jaxsed.errors import InputError
 from jaxsed.inference import curves, report
 from jaxsed.inference.detector import load
 from jaxsed.stages.workdir import claim
-from jaxsed.training.logs import read_metrics
+from jaxsed.training.logs import evaluations, read_metrics
 
 
 def run(config: Mapping[str, Any], workdir: Path) -> None:
@@ -80,16 +80,12 @@ def draw_detections(
 
 
 def evaluation(metrics: Path, which: str) -> dict[str, float]:
-    """Returns the first or last evaluation of a run, `eval/` stripped.
+    """Returns the first or last evaluation of a run.
 
     Raises:
         InputError: the run logged no evaluation.
     """
-    found = [
-        {k.removeprefix("eval/"): v for k, v in line.items() if k.startswith("eval/")}
-        for line in read_metrics(metrics)
-    ]
-    found = [values for values in found if values]
+    found = evaluations(read_metrics(metrics))
     if not found:
         raise InputError(f"{metrics} holds no evaluation: run that stage first")
     return found[0 if which == "first" else -1]

@@ -1,12 +1,14 @@
 """The folder of a run: which config it belongs to, and whether it is finished."""
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxsed import locks
 from jaxsed.atomic import replacing
+from jaxsed.dotted import differences
 from jaxsed.errors import InputError
 from jaxsed.training import processes
 
@@ -45,18 +47,47 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
     processes.on_first(lambda: _claim(workdir, given))
 
 
+def agree(
+    workdir: Path, config: Mapping[str, Any], may_change: Sequence[str] = ()
+) -> None:
+    """Does as `claim` for a folder that several jobs may use at the same time.
+
+    Args:
+        workdir: made if missing.
+        config: plain nested mapping.
+        may_change: keys at the top of it that may differ from start to start.
+
+    Raises:
+        InputError: the folder cannot be written, or belongs to another config.
+    """
+    given = json.loads(json.dumps(config))
+    processes.on_first(lambda: _agree(workdir, given, may_change))
+
+
 def _claim(workdir: Path, given: Any) -> None:
-    try:
+    with _writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         locks.hold(workdir)
+    _agree(workdir, given)
+
+
+def _agree(workdir: Path, given: Any, may_change: Sequence[str] = ()) -> None:
+    with _writing(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / "config.json"
         if path.exists():
             before = json.loads(path.read_text(encoding="utf-8"))
             if before == given:
                 return
-            _check_same(workdir, before, given)
+            _check_same(workdir, before, given, may_change)
         with replacing(path) as beside:
             beside.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _writing(workdir: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"--workdir={workdir} cannot be written to ({error.strerror}): check its "
@@ -64,27 +95,17 @@ def _claim(workdir: Path, given: Any) -> None:
         ) from error
 
 
-def _check_same(workdir: Path, before: Any, given: Any) -> None:
+def _check_same(
+    workdir: Path, before: Any, given: Any, may_change: Sequence[str]
+) -> None:
     changed = sorted(
         name
-        for name in _differences(before, given)
+        for name in differences(before, given)
         if not f".{name}".endswith(tuple(f".{key}" for key in MAY_CHANGE))
+        and name.split(".")[0] not in may_change
     )
     if changed:
         raise InputError(
             f"{workdir} holds a run with another {', '.join(changed[:5])}: use "
             "another --workdir, or remove that folder to start afresh"
         )
-
-
-def _differences(before: Any, now: Any, prefix: str = "") -> Iterator[str]:
-    """Yields the dotted names of the keys whose values differ."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in before.keys() | now.keys():
-            name = f"{prefix}.{key}" if prefix else key
-            if key not in before or key not in now:
-                yield name
-            else:
-                yield from _differences(before[key], now[key], name)
-    elif before != now:
-        yield prefix

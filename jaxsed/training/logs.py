@@ -8,12 +8,16 @@ that the file reads as if the run had never been stopped.
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxsed.atomic import replacing
 from jaxsed.errors import InputError
+
+# Names of what an evaluation finds begin so: while the model is trained, of the mean of
+# several models, and of a finished model on other data.
+EVALUATIONS = ("eval/", "average/", "test/")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -27,6 +31,25 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+def evaluations(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns what each evaluation found, in order, by metric; None: not defined.
+
+    The last one is of the model that a finished run left.
+
+    Args:
+        lines: from `read_metrics`.
+    """
+    found = [
+        {
+            name.partition("/")[2]: value
+            for name, value in line.items()
+            if name.startswith(EVALUATIONS)
+        }
+        for line in lines
+    ]
+    return [values for values in found if values]
 
 
 def is_done(path: Path) -> bool:

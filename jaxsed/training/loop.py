@@ -109,7 +109,7 @@ def fit(
         then it is the state that was evaluated.
 
     Raises:
-        InputError: the loss is no longer finite; names step and clips.
+        Diverged: the loss is no longer finite; names step and clips.
         Preempted: `notice` came, and all is saved.
     """
     step = int(state.step)
@@ -200,6 +200,10 @@ class _Window:
         return {**values, "train/clips_per_second": clips_per_second}
 
 
+class Diverged(InputError):
+    """The loss of a run is no longer finite; the same settings will end there again."""
+
+
 class _NotFinite(Exception):
     """A loss that is infinite or no number.
 
@@ -236,7 +240,7 @@ def _stopping_well(
         )
         shown = ", ".join(clips[:NAMED_CLIPS])
         more = len(clips) - NAMED_CLIPS
-        raise InputError(
+        raise Diverged(
             f"the loss of step {error.step} is {error.loss} ({kept}): lower "
             f"optim.max_lr, set optim.clip_norm, or look at its clips {shown}"
             + (f" and {more} more, all in {path}" if more > 0 else "")

@@ -127,6 +127,19 @@ def abandon(message: str, status: int) -> NoReturn:
     _exit(status)
 
 
+def explained(error: Exception) -> str | None:
+    """Returns what to tell the user; None of an error that is the program's own."""
+    line = one_line(error)
+    if isinstance(error, (InputError, OSError)):
+        return line
+    if "RESOURCE_EXHAUSTED" in line:
+        return (
+            "the devices have too little memory: set accumulate=2 or more, remat=dots or "
+            f"remat=blocks, or a larger mesh.fsdp ({line})"
+        )
+    return None
+
+
 def one_line(error: Exception) -> str:
     """Returns what to tell the user of an error: an `OSError` names its file."""
     if isinstance(error, OSError) and error.filename is not None:

@@ -1,10 +1,11 @@
+import json
 import subprocess
 import sys
 
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.stages.workdir import claim
+from jaxsed.stages.workdir import agree, claim
 
 CONFIG = {"seed": 1, "every": {"log": 5}, "eval": {"metrics": ("a", "b")}}
 
@@ -64,3 +65,21 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"workdir=.*cannot be written to \(Not a dir"):
         claim(tmp_path / "file" / "run", CONFIG)
+
+
+def test_several_jobs_may_agree_on_a_folder_and_each_leave_out_what_is_its_own(
+    tmp_path,
+):
+    config = {"part": "0/2", "axes": {"seed": (1,)}, "base": CONFIG}
+    agree(tmp_path, config, ("part", "axes"))
+    agree(
+        tmp_path, {**config, "part": "1/2", "axes": {"seed": (1, 2)}}, ("part", "axes")
+    )
+    assert json.loads((tmp_path / "config.json").read_text())["axes"] == {
+        "seed": [1, 2]
+    }
+    assert not (tmp_path / ".lock").exists()
+    with pytest.raises(InputError, match=r"another base\.seed"):
+        agree(tmp_path, {**config, "base": CONFIG | {"seed": 2}}, ("part", "axes"))
+    with pytest.raises(InputError, match=r"another axes\.seed, part"):
+        agree(tmp_path, {**config, "part": ""})

@@ -70,3 +70,11 @@ def test_an_error_is_one_line():
     assert processes.one_line(InputError("first\nsecond")) == "first"
     assert processes.one_line(ValueError()) == "ValueError"
     assert processes.one_line(OSError(28, "full", "file")) == "file: full"
+
+
+def test_what_devices_and_disks_say_is_explained():
+    full = OSError(28, "No space left on device", "runs/x/model")
+    assert processes.explained(full) == "runs/x/model: No space left on device"
+    memory = RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore")
+    assert "accumulate=2" in processes.explained(memory)
+    assert processes.explained(RuntimeError("a mistake of ours")) is None

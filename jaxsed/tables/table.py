@@ -1,0 +1,216 @@
+"""A table of scores: a cell for each method and model, compared with a reference row."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jaxsed.errors import InputError, check_known
+from jaxsed.evaluation.repeats import Samples, samples
+from jaxsed.evaluation.result import LOWER_IS_BETTER
+from jaxsed.evaluation.significance import ALPHA, BETTER_BELOW, epsilon_min
+from jaxsed.tables.runs import Run
+
+HIGHER, LOWER = "higher", "lower"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Scores of one method with one model.
+
+    Attributes:
+        samples: one a seed, or one a fold.
+        metric: what they are of.
+        data: `test`, or `validation`.
+        is_best: whether no other row of the column has a better mean.
+        verdict: against the reference row: `higher` or `lower` with significance, ""
+            where neither is, and None where that was not tested.
+        epsilons: epsilon_min of "better than the reference" and of "the reference is
+            better"; None where not tested.
+    """
+
+    samples: Samples
+    metric: str
+    data: str
+    is_best: bool = False
+    verdict: str | None = None
+    epsilons: tuple[float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """What is printed.
+
+    Attributes:
+        rows: names of the methods, in order.
+        columns: names of the models.
+        entries: (row, column) -> entry, where there are runs.
+        reference: the row that others are compared with; None where none is.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    entries: Mapping[tuple[str, str], Entry]
+    reference: str | None
+
+    def metrics(self) -> list[str]:
+        """Returns what is shown in the columns, each once."""
+        return list(dict.fromkeys(entry.metric for entry in self.entries.values()))
+
+    def column_metric(self, column: str) -> str:
+        """Returns what is shown in a column."""
+        return next(e.metric for (_, name), e in self.entries.items() if name == column)
+
+    def tests_of(self, row: str) -> int:
+        """Returns how many columns a row was compared with the reference in."""
+        own = (self.entries.get((row, column)) for column in self.columns)
+        return sum(entry is not None and entry.epsilons is not None for entry in own)
+
+
+def tabulate(
+    runs: Sequence[Run],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    metrics: Sequence[str] = (),
+    reference: str | None = None,
+) -> tuple[Table, dict[Path, str]]:
+    """Puts runs into cells and compares the rows.
+
+    Args:
+        runs: finished ones.
+        rows: the row of each.
+        columns: the column of each.
+        metrics: a run shows the first of these that it has; empty for its own.
+        reference: row to compare all others with; the first by default.
+
+    Returns:
+        The table, and folder -> why a run is not in it.
+
+    Raises:
+        InputError: no run has what is to be shown, runs of one column show different
+            metrics, or there is no such row.
+    """
+    left_out: dict[Path, str] = {}
+    scored: dict[tuple[str, str], dict[tuple[str, int], tuple[Run, str]]] = {}
+    for run, row, column in zip(runs, rows, columns):
+        metric = _metric(run, metrics)
+        of_cell = scored.setdefault((row, column), {})
+        earlier = of_cell.get((run.fold, run.seed))
+        if run.scores.get(metric) is None:
+            left_out[run.folder] = _lacking(run, metric, metrics)
+        elif earlier:
+            left_out[run.folder] = (
+                f"{earlier[0].folder} is the same cell ({row}; {column}) with the same "
+                "seed: give one of them, or tell the rows apart with NAME=RUN"
+            )
+        else:
+            of_cell[run.fold, run.seed] = (run, metric)
+    scored = {place: of_cell for place, of_cell in scored.items() if of_cell}
+    if not scored:
+        raise InputError(
+            "no run has a score to show"
+            + "".join(f"; {path}: {reason}" for path, reason in left_out.items())
+        )
+    entries = {place: _entry(place, of_cell) for place, of_cell in scored.items()}
+    shown_rows = [row for row in dict.fromkeys(rows) if row in {r for r, _ in entries}]
+    shown_columns = list(dict.fromkeys(columns))
+    shown_columns = [c for c in shown_columns if c in {c for _, c in entries}]
+    for column in shown_columns:
+        _check_column(column, entries)
+    if reference is not None:
+        check_known("row", reference, shown_rows)
+    if len(shown_rows) < 2:
+        return Table(shown_rows, shown_columns, entries, None), left_out
+    table = Table(shown_rows, shown_columns, entries, reference or shown_rows[0])
+    return _compared(table), left_out
+
+
+def _metric(run: Run, metrics: Sequence[str]) -> str:
+    if not metrics:
+        return run.metric
+    return next((name for name in metrics if name in run.scores), metrics[0])
+
+
+def _lacking(run: Run, metric: str, metrics: Sequence[str]) -> str:
+    if metric in run.scores:
+        return f"its {metric} is not defined"
+    return f"it has no {' or '.join(metrics or [metric])}, but {', '.join(run.scores)}"
+
+
+def _entry(
+    place: tuple[str, str], of_cell: Mapping[tuple[str, int], tuple[Run, str]]
+) -> Entry:
+    for what, values in (
+        ("data", {run.data for run, _ in of_cell.values()}),
+        ("metrics", {metric for _, metric in of_cell.values()}),
+    ):
+        if len(values) > 1:
+            row, column = place
+            raise InputError(
+                f"runs of {row} with {column} are scored by different {what} "
+                f"({', '.join(sorted(values))}): give runs of one kind, or --metric"
+            )
+    scores = {key: run.scores[metric] for key, (run, metric) in of_cell.items()}
+    run, metric = next(iter(of_cell.values()))
+    return Entry(samples(scores), metric, run.data)
+
+
+def _check_column(column: str, entries: Mapping[tuple[str, str], Entry]) -> None:
+    metrics = {entry.metric for (_, name), entry in entries.items() if name == column}
+    if len(metrics) > 1:
+        raise InputError(
+            f"runs of column {column} show {' and '.join(sorted(metrics))}: say which to "
+            "show with --metric"
+        )
+
+
+def _compared(table: Table) -> Table:
+    entries = dict(table.entries)
+    for column in table.columns:
+        own = {row: e for (row, name), e in entries.items() if name == column}
+        best = max(_signed(entry.metric) * entry.samples.mean for entry in own.values())
+        for row, entry in own.items():
+            is_best = (
+                len(own) > 1 and _signed(entry.metric) * entry.samples.mean == best
+            )
+            entries[row, column] = dataclasses.replace(entry, is_best=is_best)
+    for row in table.rows:
+        if row != table.reference:
+            entries |= _against(table.reference, row, table.columns, entries)
+    return dataclasses.replace(table, entries=entries)
+
+
+def _against(
+    reference: str,
+    row: str,
+    columns: Sequence[str],
+    entries: Mapping[tuple[str, str], Entry],
+) -> dict[tuple[str, str], Entry]:
+    """Returns the row's entries with the verdicts of the test, corrected for its columns."""
+    pairs = {
+        column: (entries[row, column], entries[reference, column])
+        for column in columns
+        if (row, column) in entries and (reference, column) in entries
+    }
+    pairs = {
+        column: pair
+        for column, pair in pairs.items()
+        if min(len(entry.samples.values) for entry in pair) > 1
+    }
+    found = {}
+    for column, (own, other) in pairs.items():
+        sign = _signed(own.metric)
+        a, b = sign * own.samples.values, sign * other.samples.values
+        above = epsilon_min(a, b, comparisons=len(pairs), alpha=ALPHA)
+        below = epsilon_min(b, a, comparisons=len(pairs), alpha=ALPHA)
+        better, worse = above < BETTER_BELOW, below < BETTER_BELOW
+        if sign < 0:
+            better, worse = worse, better
+        verdict = HIGHER if better else LOWER if worse else ""
+        found[row, column] = dataclasses.replace(
+            own, verdict=verdict, epsilons=(above, below)
+        )
+    return found
+
+
+def _signed(metric: str) -> int:
+    return -1 if metric in LOWER_IS_BETTER else 1
