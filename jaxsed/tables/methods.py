@@ -28,11 +28,13 @@ IMMATERIAL_GROUPS = ("every.", "mesh.")
 # key -> what is said where it is off, and where it is on. Rows are told apart by these
 # keys as far as they go, in this order.
 PHRASES = {
+    "model.encoder": ("{}", "{}"),
     "teacher.logits": ("without KD", "KD from {}"),
     "init": ("from scratch", "from {}"),
     "mode": ("{}", "{}"),
     "model.sequence": ("without sequence model", "with {}"),
     "stage": ("{}", "{}"),
+    "data.eval": ("{}", "on {}"),
 }
 OFF = ("", "none", None, "()")
 _ABSENT = ""
@@ -100,7 +102,7 @@ def _n_different(values) -> int:
 
 def _described(run: Run, ignored: Collection[str]) -> dict[str, str]:
     return {
-        key: _neutral(value, run.settings.get(MODEL))
+        key: _neutral(value, None if key == MODEL else run.settings.get(MODEL))
         for key, value in run.settings.items()
         if key not in ignored
         and key not in IMMATERIAL

@@ -30,6 +30,7 @@ from pathlib import Path
 
 from jaxsed.errors import InputError
 
+_SHOWN_KEYS = 8
 _SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex"}
 
 
@@ -115,7 +116,9 @@ def run(args: argparse.Namespace) -> int:
     problems = finder.unusable | left_out
     notes = formats.notes(table)
     if derived.unsaid and not all(given.values()):
-        notes.append(f"Rows differ in more than they say: {', '.join(derived.unsaid)}.")
+        more = ", ..." if len(derived.unsaid) > _SHOWN_KEYS else ""
+        keys = ", ".join(derived.unsaid[:_SHOWN_KEYS]) + more
+        notes.append(f"Rows differ in more than they say: {keys}.")
     notes += [f"Left out: {path}: {reason}." for path, reason in problems.items()]
     chosen = args.format or _SUFFIXES.get(args.out.suffix if args.out else "", "md")
     text = formats.FORMATS[chosen](table, args.digits, notes)

@@ -87,3 +87,23 @@ def test_columns(keys, expected):
     folds = ["data/maestro/fold00", "data/maestro/fold01"]
     one = run(mode="frozen", data__eval="data/dcase2016/validation", data__train=folds)
     assert column_of(one, keys) == expected
+
+
+def test_table_two_has_models_and_starts_as_rows():
+    ways = [
+        run(mode=mode, init=init, model__encoder=model, optim__layer_decay=decay)
+        for model, init in (
+            ("beats", "BEATs_weak"),
+            ("beats", "BEATs_ssl"),
+            ("m2d", "M2D_ssl"),
+        )
+        for mode, decay in (("frozen", 1.0), ("finetune", 0.5))
+    ]
+    found = names(*ways, columns=("mode",))
+    assert found.names[::2] == ["beats, from weak", "beats, from ssl", "m2d, from ssl"]
+    assert found.names[1::2] == found.names[::2] and not found.unsaid
+
+
+def test_tasks_are_told_apart_by_their_data():
+    tasks = [run(data__eval=f"data/{name}/validation") for name in ("desed", "maestro")]
+    assert names(*tasks).names == ["on desed", "on maestro"]
