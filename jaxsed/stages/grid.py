@@ -27,6 +27,7 @@ import jax
 
 from jaxsed import locks
 from jaxsed.data.records import PreparedData
+from jaxsed.dotted import flat
 from jaxsed.errors import InputError, PartlyDone, check_known
 from jaxsed.stages import grid_result, selection, testing
 from jaxsed.stages.cell_folder import DIVERGED, FINISHED, FREE, CellFolder
@@ -64,7 +65,8 @@ def run(config: Mapping[str, Any], workdir: Path, stages: Mapping[str, Stage]) -
     share = Share.of(config["part"]) if config["part"] else Share(0, 1)
     criterion = selection.Criterion.of(config)
     cells = expand(config, workdir)
-    agree(workdir, config, MAY_CHANGE)
+    tried = (f"base.{key}" for key in flat(config["axes"]))
+    agree(workdir, config, (*MAY_CHANGE, *tried))
     result = processes.on_first(lambda: grid_result.read(workdir, config))
     if result is None:
         for test in {cell.test for cell in cells if cell.test}:

@@ -25,6 +25,7 @@ MAY_CHANGE = (
     "remat",
     "data.workers",
     "data.cache_decoded_bytes",
+    "frames",
     "teachers_at_once",
 )
 
@@ -55,7 +56,7 @@ def agree(
     Args:
         workdir: made if missing.
         config: plain nested mapping.
-        may_change: keys at the top of it that may differ from start to start.
+        may_change: keys, or groups of them, that may differ from start to start.
 
     Raises:
         InputError: the folder cannot be written, or belongs to another config.
@@ -102,7 +103,7 @@ def _check_same(
         name
         for name in differences(before, given)
         if not f".{name}".endswith(tuple(f".{key}" for key in MAY_CHANGE))
-        and name.split(".")[0] not in may_change
+        and not f"{name}.".startswith(tuple(f"{key}." for key in may_change))
     )
     if changed:
         raise InputError(

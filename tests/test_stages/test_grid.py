@@ -260,14 +260,16 @@ def test_parts_take_every_nth_cell_and_the_last_one_selects(toys, tmp_path):
 def test_values_may_be_added_and_what_was_tested_before_is_said(toys, tmp_path, capsys):
     start(toys, tmp_path)
     toys.calls = []
-    start(toys, tmp_path, rates=(*RATES, 3e-3))
+    more = config_of(rates=(3e-3, *RATES))
+    more["base"]["optim"]["max_lr"] = 3e-3  # what an axis changes is not the base's
+    grid.run(more, tmp_path, {"strong": toys.train, "test": toys.test})
     assert toys.calls[:2] == cells(3e-3) and len(toys.calls) == 4
     found = result(tmp_path)
     assert found["selected"] == "max_lr_0.003"
-    assert found["tested"] == ["max_lr_0.0003", "max_lr_0.003"]
+    assert found["tested"] == ["max_lr_0.003", "max_lr_0.0003"]
     assert found["at_the_edge"] == ["optim.max_lr"]
     out = capsys.readouterr().out
-    assert "tested so far: max_lr_0.0003, max_lr_0.003" in out
+    assert "tested so far: max_lr_0.003, max_lr_0.0003" in out
     assert "optim.max_lr is at the edge" in out
 
 

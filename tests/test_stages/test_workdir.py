@@ -39,8 +39,10 @@ def test_another_config_is_refused_by_key(tmp_path, change, key):
 
 def test_a_run_may_go_on_by_other_means(tmp_path):
     means = {"mesh": {"data": -1, "fsdp": 1}, "accumulate": 1, "remat": "none"}
+    means["frames"] = "run/frames"
     claim(tmp_path, CONFIG | means)
     other = {"mesh": {"data": 2, "fsdp": 4}, "accumulate": 4, "remat": "blocks"}
+    other["frames"] = "/elsewhere"
     claim(tmp_path, CONFIG | other)
     # A folder from before there were such settings.
     claim(tmp_path, CONFIG | {"mesh": other["mesh"]})
