@@ -31,7 +31,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from jaxsed.augment import pipeline as augment
-from jaxsed.evaluation.postprocess import RELEASED_CODE_MEDIAN_SECONDS
+from jaxsed.evaluation.median import RELEASED_CODE_MEDIAN_SECONDS
 
 EPOCHS = 120  # section III-A-b
 KD_WEIGHT = 0.9  # released command (PretrainedSED README); the paper does not say

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from jaxsed.augment import pipeline as augment
-from jaxsed.evaluation.postprocess import RELEASED_CODE_MEDIAN_SECONDS
+from jaxsed.evaluation.median import RELEASED_CODE_MEDIAN_SECONDS
 
 EPOCHS = 30  # section III-A-b
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from jaxsed.data import prepare_command
 from jaxsed.errors import InputError
-from jaxsed.evaluation import evaluate_command
+from jaxsed.evaluation import evaluate_command, tune_command
 from jaxsed.inference import detect_command
 from jaxsed.plan import cost_command, plan_command
 from jaxsed.weights import convert_command, weights_command
@@ -22,6 +22,7 @@ COMMANDS = {
     "detect": detect_command,
     "prepare": prepare_command,
     "evaluate": evaluate_command,
+    "tune": tune_command,
     "plan": plan_command,
     "cost": cost_command,
     "convert": convert_command,

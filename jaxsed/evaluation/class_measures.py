@@ -2,66 +2,47 @@
 
 Classes are independent of each other. They are taken in chunks, one a thread (numpy
 works outside Python's lock); a chunk reads the scores block by block of clips and keeps
-two histograms over the thresholds and the clips with events of each class. Memory is
-thus bounded whatever the number of clips.
+what its classes need (`jaxsed.evaluation.tallies`). Memory is thus bounded whatever the
+number of clips.
 """
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_EXCEPTION,
     CancelledError,
     ThreadPoolExecutor,
     wait,
 )
-from typing import NamedTuple
 
 import numpy as np
 
 from jaxsed.evaluation import keys, psds
-from jaxsed.evaluation.detections import count_changes
-from jaxsed.evaluation.pauroc import Segments, SegmentsOfStrip, class_pauroc
+from jaxsed.evaluation.bounding_boxes import bounding_boxes
+from jaxsed.evaluation.intersections import OtherEvents
+from jaxsed.evaluation.pauroc import Segments
+from jaxsed.evaluation.postprocess import Postprocessing
+from jaxsed.evaluation.probabilities import probabilities
 from jaxsed.evaluation.score_tables import ScoreTables
 from jaxsed.evaluation.scores import ScoreStore
-from jaxsed.evaluation.strips import Block, Layout, Strip, blocks
+from jaxsed.evaluation.strips import blocks
+from jaxsed.evaluation.tallies import BoxTally, ClassMeasures, FrameTally, Task
 from jaxsed.evaluation.truth import Truth
 
 # What the chunks at work keep, all together; blocks of scores come on top of it.
 _CHUNKS_BYTES = 512 << 20
 _MOST_THREADS = 8  # more wait for Python's lock
 _BAR_DELAY_SECONDS = 2.0  # what is done by then needs no progress bar
-
-
-class ClassMeasures(NamedTuple):
-    """The measures of a class; None where not asked for.
-
-    Attributes:
-        curve: detection curve.
-        pauroc: partial AUROC; NaN where there is none.
-    """
-
-    curve: psds.DetectionCurve | None
-    pauroc: float | None
-
-
-class _Task(NamedTuple):
-    """What the chunks share."""
-
-    scores: ScoreStore | ScoreTables
-    truth: Truth
-    width_frames: int
-    wants_curve: bool
-    segments: Segments | None
-    advance: Callable[[int], None]
+_BYTES_A_BOX_CLIP = 1024  # of a class: boxes are few
 
 
 def class_measures(
     scores: ScoreStore | ScoreTables,
     truth: Truth,
-    width_frames: int,
+    postprocessing: Postprocessing,
     *,
-    curves: bool = True,
+    scenarios: Mapping[str, psds.Scenario] = psds.SCENARIOS,
     pauroc: bool = True,
     progress: bool = True,
 ) -> dict[int, ClassMeasures]:
@@ -70,8 +51,8 @@ def class_measures(
     Args:
         scores: stored scores.
         truth: which clips and classes count, and their events.
-        width_frames: width of the median filter; 0 is off.
-        curves: compute the detection curves.
+        postprocessing: of the scores. Boxes have no partial AUROC.
+        scenarios: compute the detection curves of these, by name.
         pauroc: compute the partial AUROCs.
         progress: show a progress bar on a terminal where it takes long.
 
@@ -82,8 +63,15 @@ def class_measures(
         InputError: scores that are not finite numbers.
     """
     n_threads = min(_n_cores(), _MOST_THREADS)
-    borders = [scores.timestamps(row) for row in truth.rows]
-    segments = Segments(borders, truth.durations) if pauroc else None
+    segments = None
+    if pauroc:
+        borders = [scores.timestamps(row) for row in truth.rows]
+        segments = Segments(borders, truth.durations)
+    others = {
+        name: OtherEvents(truth.events, len(truth.rows), scenario)
+        for name, scenario in scenarios.items()
+        if scenario.has_cross_triggers
+    }
     stopped = threading.Event()
     with _progress_bar(len(truth.rows) * len(truth.classes), progress) as bar:
 
@@ -92,11 +80,11 @@ def class_measures(
                 raise CancelledError
             bar.update(n)
 
-        task = _Task(scores, truth, width_frames, curves, segments, advance)
+        task = Task(scores, truth, postprocessing, scenarios, others, segments, advance)
+        measure = _measure_boxes if postprocessing.makes_boxes else _measure_frames
         with ThreadPoolExecutor(n_threads) as pool:
             futures = [
-                pool.submit(_measure_chunk, task, chunk)
-                for chunk in _chunks(scores, truth, n_threads)
+                pool.submit(measure, task, chunk) for chunk in _chunks(task, n_threads)
             ]
             try:
                 for ended in wait(futures, return_when=FIRST_EXCEPTION).done:
@@ -106,7 +94,8 @@ def class_measures(
                 stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    return {label: of_class for part in found for label, of_class in part.items()}
+    found = {label: of_class for part in found for label, of_class in part.items()}
+    return {label: found[label] for label in truth.classes}
 
 
 def _n_cores() -> int:
@@ -128,31 +117,51 @@ def _progress_bar(total: int, shown: bool):
     )
 
 
-def _chunks(scores, truth: Truth, n_threads: int) -> Iterator[list[int]]:
-    """Divides the classes so that all threads work and the memory suffices."""
-    n_frames = [len(scores.timestamps(row)) - 1 for row in truth.rows]
-    if scores.dtype == np.float16:
-        needed = {
-            label: 8 * keys.N_FLOAT16_KEYS
-            + 2 * sum(n_frames[clip] for clip in np.unique(events.clip))
-            for label, events in truth.events.items()
-        }
-    else:  # scores, keys and, at worst, a key of its own for each
-        needed = dict.fromkeys(truth.classes, 24 * sum(n_frames))
+def _chunks(task: Task, n_threads: int) -> Iterator[dict[int, int]]:
+    """Divides the classes so that all threads work and the memory suffices.
+
+    Yields:
+        `{class: width of its median filter in frames}`, all of one width.
+    """
+    names = [task.scores.vocabulary.names[label] for label in task.truth.classes]
+    widths = task.postprocessing.median_widths(names, task.scores.frame_seconds)
+    needed = _bytes_of_classes(task)
     most = min(_CHUNKS_BYTES, sum(needed.values())) / n_threads
-    chunk: list[int] = []
-    for label in truth.classes:
-        chunk.append(label)
-        if sum(needed[member] for member in chunk) >= most:
+    for width in sorted(set(widths)):
+        chunk: dict[int, int] = {}
+        for label, own in zip(task.truth.classes, widths, strict=True):
+            if own != width:
+                continue
+            chunk[label] = width
+            if sum(needed[member] for member in chunk) >= most:
+                yield chunk
+                chunk = {}
+        if chunk:
             yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
-def _measure_chunk(task: _Task, labels: Sequence[int]) -> dict[int, ClassMeasures]:
-    tallies = {label: _Tally(task, label) for label in labels}
-    for block in blocks(task.scores, task.truth.rows, labels, task.width_frames):
+def _bytes_of_classes(task: Task) -> dict[int, int]:
+    """Returns how much is kept of each class, at most."""
+    truth = task.truth
+    if task.postprocessing.makes_boxes:
+        return dict.fromkeys(truth.classes, _BYTES_A_BOX_CLIP * len(truth.rows))
+    n_frames = [len(task.scores.timestamps(row)) - 1 for row in truth.rows]
+    if task.scores.dtype != np.float16:
+        # Scores, keys and, at worst, a key of its own for each.
+        return dict.fromkeys(truth.classes, 24 * sum(n_frames))
+    needed = {}
+    for label, events in truth.events.items():
+        kept = sum(n_frames[clip] for clip in np.unique(events.clip))
+        if task.others:
+            kept = sum(n_frames)
+        needed[label] = 8 * keys.N_FLOAT16_KEYS + 2 * kept
+    return needed
+
+
+def _measure_frames(task: Task, chunk: Mapping[int, int]) -> dict[int, ClassMeasures]:
+    labels, width = list(chunk), next(iter(chunk.values()))
+    tallies = {label: FrameTally(task, label) for label in labels}
+    for block in blocks(task.scores, task.truth.rows, labels, width):
         segments = None
         if task.segments is not None:
             segments = task.segments.of(np.array(block.clips), block.layout)
@@ -162,54 +171,35 @@ def _measure_chunk(task: _Task, labels: Sequence[int]) -> dict[int, ClassMeasure
     return {label: tally.measures() for label, tally in tallies.items()}
 
 
-class _Tally:
-    """Gathers what one class needs, block by block."""
+def _measure_boxes(task: Task, chunk: Mapping[int, int]) -> dict[int, ClassMeasures]:
+    scores, rows, labels = task.scores, task.truth.rows, list(chunk)
+    names = [scores.vocabulary.names[label] for label in labels]
+    settings = task.postprocessing.box_settings(names)
+    tallies = {label: BoxTally(task, label) for label in labels}
+    for clips, of_classes in scores.blocks(rows, labels):
+        alike = list(_of_one_length(scores, rows, clips))
+        for tally, frames, own in zip(tallies.values(), of_classes, settings):
+            for places, frame_places, borders in alike:
+                ids = [scores.ids[rows[place]] for place in places]
+                found = probabilities(frames[frame_places], ids)
+                tally.add(places, bounding_boxes(found, borders, own))
+            task.advance(len(clips))
+    return {label: tally.measures() for label, tally in tallies.items()}
 
-    def __init__(self, task: _Task, label: int):
-        self._task = task
-        self._events = task.truth.events[label]
-        self._clips, self._clip_of_event = np.unique(
-            self._events.clip, return_inverse=True
-        )
-        self._active: list[np.ndarray] = []  # keys of the clips with events
-        self._false_alarms = self._all_segments = np.empty(0, np.int32)
-        self._gap = 0
 
-    def add(self, block: Block, strip: Strip, segments: SegmentsOfStrip | None) -> None:
-        if not self._active:
-            self._false_alarms = np.zeros(strip.n_keys, np.int32)
-            self._all_segments = np.zeros(strip.n_keys, np.int32)
-            self._gap = block.layout.gap
-        if segments is not None:
-            keys.add_counts(self._all_segments, segments.highest(strip.keys))
-        first, stop = np.searchsorted(
-            self._clips, [block.clips.start, block.clips.stop]
-        )
-        places = block.layout.places(self._clips[first:stop] - block.clips.start)
-        self._active.append(strip.keys[places])
-        if self._task.wants_curve:
-            strip.keys[places] = keys.NO_SCORE
-            count_changes(strip.keys, self._false_alarms)
+def _of_one_length(
+    scores: ScoreStore | ScoreTables, rows: Sequence[int], clips: range
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Groups the clips of a block by their frames, which lie one after the other.
 
-    def measures(self) -> ClassMeasures:
-        task = self._task
-        rows = [task.truth.rows[clip] for clip in self._clips]
-        borders = [task.scores.timestamps(row) for row in rows]
-        active = psds.ActiveClips(
-            np.concatenate([np.zeros(1, self._active[0].dtype), *self._active]),
-            Layout([len(of_clip) - 1 for of_clip in borders], self._gap),
-            borders,
-            self._events._replace(clip=self._clip_of_event),
-        )
-        curve = pauroc = None
-        if task.wants_curve:
-            curve = psds.detection_curve(
-                self._false_alarms, active, sum(task.truth.durations)
-            )
-        if task.segments is not None:
-            segments = task.segments.of(self._clips, active.layout)
-            positive = np.zeros_like(self._all_segments)
-            highest = segments.highest(active.keys)
-            keys.add_counts(positive, highest[segments.touched(active.events)])
-            pauroc = class_pauroc(self._all_segments, positive)
-        return ClassMeasures(curve, pauroc)
+    Yields:
+        Places of the b clips in `rows`, places of their frames in the block `[b, t]`, and
+        the borders of the frames in seconds `[t + 1]`.
+    """
+    borders = [scores.timestamps(rows[clip]) for clip in clips]
+    n_frames = np.array([len(of_clip) - 1 for of_clip in borders])
+    starts = np.cumsum(n_frames) - n_frames
+    for length in np.unique(n_frames):
+        alike = np.flatnonzero(n_frames == length)
+        frames = starts[alike, None] + np.arange(length)
+        yield clips.start + alike, frames, borders[alike[0]]

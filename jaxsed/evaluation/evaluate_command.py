@@ -1,4 +1,4 @@
-"""Evaluates stored scores against true events: PSDS1, pAUROC, per-class table.
+"""Evaluates stored scores against true events: PSDS, pAUROC, F-measures, error rate.
 
 SCORES is a folder of scores written by jaxsed (scores.json, logits.npy), or a folder
 of one TSV a clip in the format of sed_scores_eval (onset, offset, one column a class).
@@ -12,6 +12,14 @@ Only classes that the model and the events share are scored. Rows that make no s
 unknown classes and clips without scores are counted and left out. --out writes
 per_class.tsv, summary.json and problems.txt.
 
+Metrics of all thresholds: psds1, psds1_macro, psds2, psds2_macro, pauroc. Metrics of
+detections at --threshold: onset_f1_50ms, onset_f1_200ms, onset_offset_f1_50ms_20perc,
+event_f1, segment_1s_er, segment_1s_f1.
+
+Post-processing: median (one width for all classes), hear (the same, with the event times
+of the HEAR benchmark), sebb (sound event bounding boxes), or what `jaxsed tune` wrote: a
+file, or a model folder with a postprocess.json.
+
   jaxsed evaluate scores --events eval.tsv --durations durations.tsv --out results
 
 Exit status: 0 all was scored; 3 scored, but something was left out; 1 nothing could be
@@ -21,36 +29,94 @@ scored.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from jaxsed.errors import InputError
 
 # Named here again because importing the evaluator takes numpy.
 _METRICS = "psds1,psds1_macro,pauroc"
-_SHOWN_PROBLEMS = 10
+SHOWN_PROBLEMS = 10
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `jaxsed evaluate`."""
+    add_inputs(parser)
+    parser.add_argument(
+        "--metrics", default=_METRICS, help="comma-separated (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--postprocess",
+        default="median",
+        metavar="NAME_OR_FILE",
+        help="what happens to the scores (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--median",
+        type=float,
+        metavar="SECONDS",
+        help="width of the median filter, 0 = off (default: 0.48, of hear 0.25)",
+    )
+    parser.add_argument(
+        "--min-seconds",
+        type=float,
+        metavar="SECONDS",
+        help="leave shorter detections out (default: 0, of hear 0.125)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="a detection's scores are greater than this (default: %(default)s)",
+    )
+    parser.add_argument("--out", metavar="DIR", help="write the results there")
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say what is evaluated."""
     parser.add_argument("scores", metavar="SCORES", help="folder of scores")
     parser.add_argument("--events", required=True, metavar="TSV", help="true events")
     parser.add_argument("--durations", metavar="TSV", help="clip lengths in seconds")
     parser.add_argument("--classes", metavar="TSV", help="all classes: MID and name")
     parser.add_argument(
-        "--metrics", default=_METRICS, help="comma-separated (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--median",
-        type=float,
-        default=0.48,
-        metavar="SECONDS",
-        help="width of the median filter, 0 = off (default: %(default)s)",
-    )
-    parser.add_argument(
         "--keep-empty-clips",
         action="store_true",
         help="also score clips without events (only false alarms can happen there)",
     )
-    parser.add_argument("--out", metavar="DIR", help="write the results there")
+
+
+class Inputs(NamedTuple):
+    """What is evaluated.
+
+    Attributes:
+        scores: a `ScoreStore` or `ScoreTables`.
+        truth: `truth_files.TrueEvents`.
+        durations: clip lengths in seconds, those that are known.
+        problems: one line for everything that was left out.
+    """
+
+    scores: Any
+    truth: Any
+    durations: dict[str, float]
+    problems: list[str]
+
+
+def read_inputs(args: argparse.Namespace) -> Inputs:
+    """Reads what the arguments of `add_inputs` name.
+
+    Raises:
+        InputError: something is not there, or not usable at all.
+    """
+    from jaxsed.evaluation import truth_files
+
+    scores = _open_scores(Path(args.scores))
+    classes = truth_files.read_classes(args.classes) if args.classes else None
+    truth = truth_files.read_events(args.events, scores.vocabulary, classes)
+    durations, problems = {}, []
+    if args.durations:
+        durations, problems = truth_files.read_durations(args.durations)
+    problems = [*getattr(scores, "problems", []), *truth.problems, *problems]
+    return Inputs(scores, truth, durations, problems)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,32 +125,27 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: nothing could be evaluated.
     """
-    from jaxsed.evaluation import truth_files
     from jaxsed.evaluation.evaluator import evaluate
+    from jaxsed.evaluation.postprocess import choose
     from jaxsed.evaluation.result import write_summary, write_table
 
     if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
         raise InputError(f"{args.out}: is a file; --out needs a folder")
-    scores = _open_scores(Path(args.scores))
-    classes = truth_files.read_classes(args.classes) if args.classes else None
-    truth = truth_files.read_events(args.events, scores.vocabulary, classes)
-    durations, problems = {}, []
-    if args.durations:
-        durations, problems = truth_files.read_durations(args.durations)
+    chosen = choose(args.postprocess, args.median, args.min_seconds, args.threshold)
+    scores, truth, durations, problems = read_inputs(args)
     result = evaluate(
         scores,
         truth.events,
         truth.vocabulary,
         durations,
         [name.strip() for name in args.metrics.split(",") if name.strip()],
-        args.median,
+        postprocess=chosen,
         keep_empty_clips=args.keep_empty_clips,
     )
-    problems = [*getattr(scores, "problems", []), *truth.problems, *problems]
     print(result.format_table())
-    for problem in problems[:_SHOWN_PROBLEMS]:
+    for problem in problems[:SHOWN_PROBLEMS]:
         print(f"left out: {problem}", file=sys.stderr)
-    if len(problems) > _SHOWN_PROBLEMS:
+    if len(problems) > SHOWN_PROBLEMS:
         print(f"left out: {len(problems)} rows or files in all", file=sys.stderr)
     if args.out:
         out = Path(args.out)

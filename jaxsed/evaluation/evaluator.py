@@ -7,18 +7,22 @@ from typing import Any
 import numpy as np
 
 from jaxsed.errors import InputError
-from jaxsed.evaluation import psds, tagging
-from jaxsed.evaluation.class_measures import ClassMeasures, class_measures
-from jaxsed.evaluation.postprocess import PAPER_MEDIAN_SECONDS, median_width_frames
+from jaxsed.evaluation import detection_measures, psds, tagging
+from jaxsed.evaluation.class_measures import class_measures
+from jaxsed.evaluation.postprocess import Postprocessing, choose
 from jaxsed.evaluation.result import MissingClips, Result, examples
 from jaxsed.evaluation.score_tables import ScoreTables
 from jaxsed.evaluation.scores import ScoreStore
+from jaxsed.evaluation.tallies import ClassMeasures
 from jaxsed.evaluation.truth import ClassEvents, Truth
 from jaxsed.labels.events import Event
 from jaxsed.labels.vocab import Vocabulary
 
-FRAME_METRICS = ("psds1", "psds1_macro", "pauroc")
+# Measures of all thresholds, and of one.
+THRESHOLD_FREE_METRICS = ("psds1", "psds1_macro", "psds2", "psds2_macro", "pauroc")
+FRAME_METRICS = (*THRESHOLD_FREE_METRICS, *detection_measures.METRICS)
 CLIP_METRICS = ("map", "auc", "d_prime", "accuracy")
+DEFAULT_METRICS = ("psds1", "psds1_macro", "pauroc")
 
 
 def evaluate(
@@ -26,9 +30,12 @@ def evaluate(
     events: Mapping[str, Sequence[Event]],
     vocabulary_of_truth: Vocabulary,
     durations: Mapping[str, float] | None = None,
-    metrics: Sequence[str] = FRAME_METRICS,
-    median_seconds: float = PAPER_MEDIAN_SECONDS,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    median_seconds: float | None = None,
     *,
+    postprocess: str | Postprocessing = "median",
+    min_seconds: float | None = None,
+    threshold: float = 0.5,
     keep_empty_clips: bool = False,
     missing: MissingClips | None = None,
     progress: bool = True,
@@ -37,8 +44,8 @@ def evaluate(
 
     As in the released code (PretrainedSED ex_audioset_strong.py), only classes that
     both the model and the truth know are scored, and clips without an event of these
-    classes are left out. Overlapping and touching events of a class are merged. What
-    was left out is counted in the notes.
+    classes are left out. For measures of all thresholds, overlapping and touching events
+    of a class are merged. What was left out is counted in the notes.
 
     Args:
         scores: the model's frame scores.
@@ -46,9 +53,16 @@ def evaluate(
             with an empty list is known to be without events.
         vocabulary_of_truth: meaning of the labels.
         durations: clip lengths in seconds; those of the scores where absent.
-        metrics: any of psds1 (with the variance penalty), psds1_macro (mean over
-            classes, the papers' number) and pauroc.
-        median_seconds: width of the median filter; 0 is off.
+        metrics: any of `FRAME_METRICS`. Of all thresholds: psds1 and psds2 (with the
+            variance penalty), psds1_macro and psds2_macro (mean over classes; psds1_macro
+            is the papers' number on AudioSet Strong), pauroc. Of detections: onset_f1_50ms,
+            onset_f1_200ms, onset_offset_f1_50ms_20perc (HEAR), event_f1 (DCASE),
+            segment_1s_er, segment_1s_f1.
+        median_seconds: width of the median filter; 0 is off, None is the
+            post-processing's own: 0.48 as in the paper, or 0.25 of HEAR.
+        postprocess: what happens to the scores, see `postprocess.choose`.
+        min_seconds: shorter detections are left out; None is the post-processing's own.
+        threshold: of detections.
         keep_empty_clips: also score the clips without events, where every detection is
             a false alarm.
         missing: what a partial copy of the data lacks; adds the column `missing`.
@@ -59,20 +73,22 @@ def evaluate(
         scored class, and notes.
 
     Raises:
-        InputError: nothing is left to score; unknown metric; broken scores.
+        InputError: nothing is left to score; unknown metric or post-processing; broken
+            scores.
     """
     _check_metrics(metrics, FRAME_METRICS)
-    width = median_width_frames(median_seconds, scores.frame_seconds)
+    chosen = choose(postprocess, median_seconds, min_seconds, threshold)
+    chosen.check_classes(scores.vocabulary.names)
     truth = Truth(scores, events, vocabulary_of_truth, durations, keep_empty_clips)
-    measures = class_measures(
-        scores,
-        truth,
-        width,
-        curves="psds1" in metrics or "psds1_macro" in metrics,
-        pauroc="pauroc" in metrics,
-        progress=progress,
-    )
-    summary = _summary(measures, metrics) | {
+    found, notes = _threshold_free(scores, truth, chosen, metrics, progress)
+    values, of_classes = _summary(found, metrics), {}
+    asked = [name for name in metrics if name in detection_measures.METRICS]
+    if asked:
+        of_detections, of_classes = detection_measures.detection_measures(
+            scores, truth, chosen, asked, progress
+        )
+        values |= of_detections
+    summary = {name: values[name] for name in FRAME_METRICS if name in metrics} | {
         "clips": len(truth.rows),
         "classes": len(truth.classes),
         "events": sum(len(of_class.clip) for of_class in truth.events.values()),
@@ -84,24 +100,75 @@ def evaluate(
     per_class = [
         _row(scores.vocabulary, label, truth.events[label])
         | ({"missing": int(absent[label])} if absent else {})
-        | ({"psds1": psds.class_psds(of_class.curve)} if of_class.curve else {})
-        | ({} if of_class.pauroc is None else {"pauroc": of_class.pauroc})
-        for label, of_class in measures.items()
+        | _class_values(found.get(label))
+        | of_classes.get(label, {})
+        for label in truth.classes
     ]
-    notes = truth.notes + (missing.notes() if missing else [])
+    notes = truth.notes + notes + (missing.notes() if missing else [])
     return Result(summary, per_class, notes, truth.skipped)
+
+
+def _threshold_free(
+    scores: ScoreStore | ScoreTables,
+    truth: Truth,
+    chosen: Postprocessing,
+    metrics: Sequence[str],
+    progress: bool,
+) -> tuple[dict[int, ClassMeasures], list[str]]:
+    """Returns the measures of all thresholds, by class, and notes on them."""
+    scenarios = {
+        name: scenario
+        for name, scenario in psds.SCENARIOS.items()
+        if name in metrics or f"{name}_macro" in metrics
+    }
+    pauroc = "pauroc" in metrics
+    if not (scenarios or pauroc):
+        return {}, []
+    if not (chosen.makes_boxes and pauroc):
+        found = class_measures(
+            scores, truth, chosen, scenarios=scenarios, pauroc=pauroc, progress=progress
+        )
+        return found, []
+    of_frames = class_measures(
+        scores, truth, Postprocessing(median_seconds=0), scenarios={}, progress=progress
+    )
+    boxes = class_measures(
+        scores, truth, chosen, scenarios=scenarios, pauroc=False, progress=progress
+    )
+    found = {
+        label: of_class._replace(pauroc=of_frames[label].pauroc)
+        for label, of_class in boxes.items()
+    }
+    return found, ["pauroc is of the frame scores, not of bounding boxes"]
 
 
 def _summary(
     measures: Mapping[int, ClassMeasures], metrics: Sequence[str]
 ) -> dict[str, float]:
-    curves = {label: found.curve for label, found in measures.items()}
-    compute = {
-        "psds1": lambda: psds.psds1(curves),
-        "psds1_macro": lambda: psds.psds1_macro(curves),
-        "pauroc": lambda: _mean([found.pauroc for found in measures.values()]),
+    values = {}
+    for name, scenario in psds.SCENARIOS.items():
+        curves = {
+            label: of_class.curves[name]
+            for label, of_class in measures.items()
+            if name in of_class.curves
+        }
+        if name in metrics:
+            values[name] = psds.psds(curves, scenario)
+        if f"{name}_macro" in metrics:
+            values[f"{name}_macro"] = psds.psds_macro(curves, scenario)
+    if "pauroc" in metrics:
+        values["pauroc"] = _mean([of_class.pauroc for of_class in measures.values()])
+    return values
+
+
+def _class_values(measures: ClassMeasures | None) -> dict[str, float]:
+    if measures is None:
+        return {}
+    values = {
+        name: psds.class_psds(curve, psds.SCENARIOS[name])
+        for name, curve in measures.curves.items()
     }
-    return {name: compute[name]() for name in FRAME_METRICS if name in metrics}
+    return values | ({} if measures.pauroc is None else {"pauroc": measures.pauroc})
 
 
 def _row(vocabulary: Vocabulary, label: int, events: ClassEvents) -> dict[str, Any]:

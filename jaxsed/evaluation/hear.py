@@ -14,7 +14,7 @@ from jaxsed.evaluation.event_based import (
     ONSET_OFFSET_50_MS_20_PERCENT,
     event_counts,
 )
-from jaxsed.evaluation.postprocess import median_filter, median_width_frames
+from jaxsed.evaluation.median import median_filter, median_width_frames
 from jaxsed.evaluation.segment_based import segment_counts
 from jaxsed.labels.events import FRAME_SECONDS, Event, events_from_scores
 
@@ -24,7 +24,7 @@ MEDIAN_SECONDS = 0.25
 MIN_SECONDS = 0.125
 # PretrainedSED compares logits with 0.5, a probability of 0.62; HEAR probabilities.
 THRESHOLD = 0.5
-MILLISECONDS = 1000.0
+_TIME_DECIMALS = 6  # of seconds
 
 
 def hear_events(
@@ -50,14 +50,43 @@ def hear_events(
         Events sorted by onset, offset, label.
     """
     width = median_width_frames(median_seconds, frame_seconds)
-    runs = events_from_scores(median_filter(scores, width), threshold, frame_seconds=1)
-    frame_ms = frame_seconds * MILLISECONDS
-    events = []
-    for first, stop, label, _ in runs:
-        start_ms, end_ms = (first + 0.5) * frame_ms, (stop - 0.5) * frame_ms
-        if end_ms - start_ms >= min_seconds * MILLISECONDS:
-            events.append(Event(start_ms / MILLISECONDS, end_ms / MILLISECONDS, label))
-    return events
+    runs = events_from_scores(
+        median_filter(scores, width), threshold, frame_seconds=frame_seconds
+    )
+    onset, offset, label, _ = np.array(runs).reshape(-1, 4).T
+    onset, offset = between_centres(onset, offset, frame_seconds, frame_seconds)
+    kept = long_enough(onset, offset, min_seconds)
+    columns = onset, offset, label.astype(int)
+    return [Event(*values) for values in zip(*(c[kept].tolist() for c in columns))]
+
+
+def between_centres(
+    onset: np.ndarray,
+    offset: np.ndarray,
+    first_seconds: np.ndarray | float,
+    last_seconds: np.ndarray | float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moves events from the borders of their frames to the centres.
+
+    Args:
+        onset: seconds `[k]`, start of the first frame.
+        offset: seconds `[k]`, end of the last frame.
+        first_seconds: length of the first frame.
+        last_seconds: length of the last frame.
+
+    Returns:
+        Onsets and offsets. Rounded, they are the numbers that the kit's milliseconds
+        come to.
+    """
+    onset = np.round(onset + first_seconds / 2, _TIME_DECIMALS)
+    return onset, np.round(offset - last_seconds / 2, _TIME_DECIMALS)
+
+
+def long_enough(
+    onset: np.ndarray, offset: np.ndarray, min_seconds: float
+) -> np.ndarray:
+    """Says which events last at least so long, bool `[k]`."""
+    return np.round(offset - onset, _TIME_DECIMALS) >= min_seconds
 
 
 def hear_scores(

@@ -1,177 +1,272 @@
-"""Median filtering of frame scores along time, for many clips and classes at once."""
+"""What is done to frame scores before anything is counted, and how events are made of them.
 
-import functools
+  median         a median filter along time, of one width for all classes
+  hear           the same, and the event times of the HEAR benchmark
+  class_medians  a median filter of a width for each class (`jaxsed.evaluation.tuning`)
+  sebb           sound event bounding boxes (`jaxsed.evaluation.bounding_boxes`)
+
+Measures that take every threshold see the filtered scores, or the boxes with their
+confidences. Detections have one threshold, and shorter ones can be left out.
+"""
+
+import dataclasses
+import json
 import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jaxsed.errors import InputError
+from jaxsed.atomic import write_atomically
+from jaxsed.errors import InputError, check_known
+from jaxsed.evaluation import hear
+from jaxsed.evaluation.bounding_boxes import BoxSettings
+from jaxsed.evaluation.median import PAPER_MEDIAN_SECONDS, median_width_frames
+from jaxsed.labels.events import ScoredEvent
 
-# Width in the paper (Schmid et al., "Effective Pre-Training of Audio Transformers for
-# Sound Event Detection"): 0.48 s, 12 label frames of 40 ms. The released code runs
-# with 9 frames (0.36 s): ex_audioset_strong.py, --median_window.
-PAPER_MEDIAN_SECONDS = 0.48
-RELEASED_CODE_MEDIAN_SECONDS = 0.36
+METHODS = ("median", "hear", "class_medians", "sebb")
+FILE_NAME = "postprocess.json"  # beside a model's `model.json`
+_FORMAT = "jaxsed-postprocess-1"
+_DEFAULT_SECONDS = {"hear": (hear.MEDIAN_SECONDS, hear.MIN_SECONDS)}
 
 
-def median_width_frames(median_seconds: float, frame_seconds: float) -> int:
-    """Returns the filter's width in frames, the nearest whole number.
+@dataclasses.dataclass(frozen=True)
+class Postprocessing:
+    """How scores become events.
 
-    Args:
-        median_seconds: width in seconds; 0 switches the filter off.
-        frame_seconds: distance of two frames in seconds.
+    Attributes:
+        method: one of `METHODS`.
+        median_seconds: width of the median filter; 0 is off. With `class_medians`, of the
+            classes that have none of their own; `sebb` takes the scores as they are.
+        min_seconds: shorter detections are left out.
+        threshold: of detections: a frame's score, or a box's confidence, is greater.
+        classes: what was tuned, by class name: seconds (`class_medians`), or
+            `BoxSettings` (`sebb`). Other classes have the defaults.
 
     Raises:
-        InputError: the width is negative or not a number.
+        InputError: an unknown method, or a number out of range.
     """
-    if not (math.isfinite(median_seconds) and median_seconds >= 0):
+
+    method: str = "median"
+    median_seconds: float = PAPER_MEDIAN_SECONDS
+    min_seconds: float = 0.0
+    threshold: float = 0.5
+    classes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        check_known("postprocess", self.method, METHODS)
+        for seconds in (self.median_seconds, *self._class_medians().values()):
+            median_width_frames(seconds, 1.0)
+        if not (math.isfinite(self.min_seconds) and self.min_seconds >= 0):
+            raise InputError(
+                f"min_seconds={self.min_seconds}: expected 0 or a positive number"
+            )
+        if not 0 <= self.threshold < 1:
+            raise InputError(
+                f"threshold={self.threshold} is not a probability; give "
+                "0 <= threshold < 1, for example 0.5"
+            )
+
+    @property
+    def makes_boxes(self) -> bool:
+        """Whether events are bounding boxes and not runs of frames."""
+        return self.method == "sebb"
+
+    def median_widths(self, names: Sequence[str], frame_seconds: float) -> list[int]:
+        """Returns the width of each class's median filter in frames, 0 where it is off.
+
+        Args:
+            names: of the classes.
+            frame_seconds: distance of two frames.
+        """
+        if self.makes_boxes:
+            return [0] * len(names)
+        own = self._class_medians()
+        seconds = [own.get(name, self.median_seconds) for name in names]
+        return [median_width_frames(value, frame_seconds) for value in seconds]
+
+    def box_settings(self, names: Sequence[str]) -> list[BoxSettings]:
+        """Returns how the boxes of each class are made."""
+        return [self.classes.get(name, BoxSettings()) for name in names]
+
+    def finished(
+        self,
+        onset: np.ndarray,
+        offset: np.ndarray,
+        label: np.ndarray,
+        score: np.ndarray,
+        duration_seconds: float,
+    ) -> list[ScoredEvent]:
+        """Returns detections as events, without those that are too short.
+
+        Args:
+            onset: seconds `[k]`.
+            offset: seconds `[k]`.
+            label: class indices `[k]`.
+            score: `[k]`.
+            duration_seconds: length of the sound, to which events are cut.
+
+        Returns:
+            Events sorted by onset, offset, label.
+        """
+        kept = hear.long_enough(onset, offset, self.min_seconds)
+        kept &= onset < duration_seconds
+        offset = np.minimum(offset, duration_seconds)
+        columns = onset, offset, label.astype(int), score
+        return sorted(map(ScoredEvent, *(column[kept].tolist() for column in columns)))
+
+    @property
+    def between_centres(self) -> bool:
+        """Whether events last from the middle of their first frame to that of the last."""
+        return self.method == "hear"
+
+    def check_classes(self, names: Sequence[str]) -> None:
+        """Refuses what was tuned for other classes.
+
+        Raises:
+            InputError: none of the tuned classes is among `names`.
+        """
+        if self.classes and not self.classes.keys() & set(names):
+            raise InputError(
+                f"the post-processing was tuned for other classes (such as "
+                f"{next(iter(self.classes))!r}, not {names[0]!r}): tune it again"
+            )
+
+    def _class_medians(self) -> dict[str, float]:
+        return dict(self.classes) if self.method == "class_medians" else {}
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what `from_json` reads; the threshold is not part of it."""
+        value = {"format": _FORMAT, "method": self.method}
+        if not self.makes_boxes:
+            value["median_seconds"] = self.median_seconds
+        value["min_seconds"] = self.min_seconds
+        if self.classes:
+            value["classes"] = {
+                name: of_class.to_json() if self.makes_boxes else of_class
+                for name, of_class in self.classes.items()
+            }
+        return value
+
+    @classmethod
+    def from_json(cls, value: Any, where: str, threshold: float) -> "Postprocessing":
+        """Reads what `to_json` gives.
+
+        Args:
+            value: parsed JSON.
+            where: it comes from, for errors.
+            threshold: of detections.
+
+        Raises:
+            InputError: it is something else.
+        """
+        try:
+            if value["format"] != _FORMAT:
+                raise ValueError(f"format {value['format']!r}, expected {_FORMAT!r}")
+            method, classes = str(value["method"]), dict(value.get("classes", {}))
+            read = BoxSettings.from_json if method == "sebb" else float
+            return cls(
+                method,
+                float(value.get("median_seconds", PAPER_MEDIAN_SECONDS)),
+                float(value.get("min_seconds", 0.0)),
+                threshold,
+                {str(name): read(of_class) for name, of_class in classes.items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+            raise InputError(
+                f"{where}: not a post-processing ({error}); write it again with "
+                "`jaxsed tune`"
+            ) from error
+
+
+def choose(
+    postprocess: str | Path | Postprocessing | None = None,
+    median_seconds: float | None = None,
+    min_seconds: float | None = None,
+    threshold: float = 0.5,
+    own: Postprocessing | None = None,
+) -> Postprocessing:
+    """Returns the post-processing that the keys of `eval` in a config ask for.
+
+    Args:
+        postprocess: one of `METHODS`; or what `jaxsed tune` wrote, a file or a model
+            folder with one, which then says all but the threshold. One that is ready to
+            use is returned as it is; None is `median`.
+        median_seconds: of `Postprocessing`; None for the method's own.
+        min_seconds: likewise.
+        threshold: of detections.
+        own: a model's, which is used where neither `postprocess` nor `median_seconds`
+            are given.
+
+    Raises:
+        InputError: no such method or file, a number out of range, or `class_medians`
+            without the file that has them.
+    """
+    if isinstance(postprocess, Postprocessing):
+        return postprocess
+    if postprocess is None and median_seconds is None and own is not None:
+        own = dataclasses.replace(own, threshold=threshold)
+        shorter = {} if min_seconds is None else {"min_seconds": min_seconds}
+        return dataclasses.replace(own, **shorter)
+    postprocess = "median" if postprocess is None else postprocess
+    if postprocess not in METHODS and Path(postprocess).exists():
+        return read(Path(postprocess), threshold)
+    check_known("postprocess (a method, or a file)", str(postprocess), METHODS)
+    if postprocess == "class_medians":
         raise InputError(
-            f"median filter width {median_seconds} s: expected 0 (off) or a positive "
-            f"number of seconds, for example {PAPER_MEDIAN_SECONDS}"
+            "postprocess=class_medians: give the file with the tuned widths instead, "
+            f"as `jaxsed tune` writes it, for example RUN/model/{FILE_NAME}"
         )
-    return round(median_seconds / frame_seconds)
-
-
-def median_filter(scores: np.ndarray, width_frames: int) -> np.ndarray:
-    """Runs a median filter along time.
-
-    Gives exactly what `scipy.ndimage.median_filter` gives with `width_frames` along
-    time, the filter of the released code (helpers/decode.py): the ends are reflected
-    with the border frame repeated (c b a | a b c). For an even width, as the paper's
-    12, the window of frame t is t - width/2 to t + width/2 - 1, and of the two middle
-    values the larger one is taken; the filter thus looks half a frame back.
-
-    The filter commutes with every increasing function, so logits and probabilities
-    give the same decisions.
-
-    Args:
-        scores: float `[..., t, c]`, without NaN. float16 is computed in float32, which
-            changes nothing.
-        width_frames: window length; 0 and 1 return the scores as they are.
-
-    Returns:
-        Array of the same shape and dtype.
-    """
-    n_frames, n_classes = scores.shape[-2:]
-    if width_frames <= 1 or scores.size == 0:
-        return scores
-    # numpy compares float16 one by one, float32 many at a time.
-    working = scores.astype(np.float32) if scores.dtype == np.float16 else scores
-    working = working.reshape(-1, n_frames, n_classes)
-    reflected = working[:, reflected_frames(n_frames, width_frames)]
-    filtered = np.empty(reflected.shape, reflected.dtype)
-    sliding_upper_median(
-        reflected.ravel(), width_frames, filtered.reshape(-1), n_classes
+    median, shortest = _DEFAULT_SECONDS.get(postprocess, (PAPER_MEDIAN_SECONDS, 0.0))
+    return Postprocessing(
+        postprocess,
+        median if median_seconds is None else median_seconds,
+        shortest if min_seconds is None else min_seconds,
+        threshold,
     )
-    return filtered[:, :n_frames].astype(scores.dtype).reshape(scores.shape)
 
 
-@functools.lru_cache(maxsize=64)
-def reflected_frames(n_frames: int, width_frames: int) -> np.ndarray:
-    """Returns which frames the windows of a clip run over, its ends being reflected.
+def read(path: Path, threshold: float = 0.5) -> Postprocessing:
+    """Reads a post-processing from a file, or from a folder with a `postprocess.json`.
+
+    Raises:
+        InputError: it is not there, or something else.
+    """
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read ({error})") from error
+    return Postprocessing.from_json(value, str(file), threshold)
+
+
+def of_model(folder: Path, description: Mapping[str, Any]) -> Postprocessing:
+    """Returns the post-processing that a model folder asks for.
 
     Args:
-        n_frames: length of the clip.
-        width_frames: window length, at least 1.
+        folder: its `postprocess.json` comes first, as `jaxsed tune` writes it.
+        description: content of its `model.json`; then its `postprocess`, with which the
+            model was evaluated in training.
 
-    Returns:
-        int64 `[n_frames + width_frames - 1]`; frame t has the window that starts at t.
+    Raises:
+        InputError: one of them cannot be read.
     """
-    before = width_frames // 2
-    after = width_frames - 1 - before
-    frames = np.pad(np.arange(n_frames), (before, after), mode="symmetric")
-    frames.flags.writeable = False
-    return frames
+    if (folder / FILE_NAME).exists():
+        return read(folder)
+    if "postprocess" in description:
+        where = f"{folder}/model.json"
+        return Postprocessing.from_json(description["postprocess"], where, 0.5)
+    return Postprocessing()
 
 
-# Values per tile: its sorted windows (about 2 x width arrays) stay in the cache, and
-# numpy's calls cost little beside what they do.
-_TILE_VALUES = 1 << 16
-
-
-def sliding_upper_median(
-    values: np.ndarray, width: int, out: np.ndarray, step: int = 1
-) -> None:
-    """Writes the upper median of the window of every value, along a flat array.
+def write(path: Path, postprocessing: Postprocessing, tuned: Mapping[str, Any]) -> None:
+    """Writes a post-processing, atomically.
 
     Args:
-        values: `[n]`, any type that can be compared, without NaN.
-        width: values a window.
-        out: `[n]`; place i gets the median of values i, i + step, i + 2 step, ...
-            Places whose window would not end within the array are left as they are.
-        step: distance of the values of a window.
+        path: the file.
+        postprocessing: what to write.
+        tuned: how it was found; for people to read.
     """
-    reach = (width - 1) * step
-    tile = max(_TILE_VALUES, 2 * reach)
-    for start in range(0, len(values) - reach, tile):
-        window = values[start : start + tile + reach]
-        out[start : start + len(window) - reach] = _upper_medians(window, width, step)
-
-
-def _upper_medians(values: np.ndarray, width: int, step: int) -> np.ndarray:
-    """Returns the upper median of every window that ends within the array.
-
-    A window is sorted by merging two sorted windows of half its length, and these are
-    shared by all windows that contain them; a width that is no power of two is put
-    together from the powers in its binary form. Whole arrays are compared at a time.
-    """
-    power, span = [values], 1  # the sorted windows of `span` values, by their start
-    ordered: list[np.ndarray] = []  # those made of the bits of `width` seen so far
-    ordered_span = 0
-    for bit in range(width.bit_length()):
-        if bit:
-            power = _merge(*_side_by_side(power, power, span * step))
-            span *= 2
-        if width >> bit & 1:
-            parts = _side_by_side(ordered, power, ordered_span * step)
-            ordered_span += span
-            if ordered_span == width:
-                return _rank_of_both(*parts, width // 2)
-            ordered = _merge(*parts)
-    raise AssertionError("unreachable: a width is the sum of its bits")
-
-
-def _side_by_side(
-    first: list[np.ndarray], second: list[np.ndarray], distance: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Cuts sorted windows so that `second` starts `distance` values after `first`."""
-    second = [ranked[distance:] for ranked in second]
-    return [ranked[: len(second[0])] for ranked in first], second
-
-
-def _rank_of_both(
-    left: list[np.ndarray], right: list[np.ndarray], rank: int
-) -> np.ndarray:
-    """Returns the values of one rank (0 for the lowest) among two ascending lists.
-
-    However many of the `rank + 1` lowest values the left list is asked for, the highest
-    value taken is at least the one sought, and with the right number it is that one.
-    """
-    lowest = None
-    for n_left in range(len(left) + 1):
-        n_right = rank + 1 - n_left
-        if not 0 <= n_right <= len(right):
-            continue
-        taken = [part[n - 1] for part, n in ((left, n_left), (right, n_right)) if n]
-        highest = np.maximum(*taken) if len(taken) == 2 else taken[0]
-        lowest = highest if lowest is None else np.minimum(lowest, highest)
-    return lowest
-
-
-def _merge(left: list[np.ndarray], right: list[np.ndarray]) -> list[np.ndarray]:
-    """Merges two ascending lists of arrays, value by value: Batcher's odd-even merge.
-
-    Source: Knuth, The Art of Computer Programming, vol. 3, section 5.3.4, which gives
-    it for lists of any two lengths.
-    """
-    if not left or not right:
-        return left or right
-    if len(left) == len(right) == 1:
-        return [np.minimum(left[0], right[0]), np.maximum(left[0], right[0])]
-    firsts = _merge(left[::2], right[::2])
-    seconds = _merge(left[1::2], right[1::2])
-    merged = [firsts[0]]
-    for low, high in zip(seconds, firsts[1:], strict=False):
-        merged += [np.minimum(low, high), np.maximum(low, high)]
-    pairs = min(len(seconds), len(firsts) - 1)
-    return merged + seconds[pairs:] + firsts[1 + pairs :]
+    value = postprocessing.to_json() | {"tuned": dict(tuned)}
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxsed.errors import InputError
 from jaxsed.evaluation import keys
-from jaxsed.evaluation.postprocess import reflected_frames, sliding_upper_median
+from jaxsed.evaluation.median import reflected_frames, sliding_upper_median
 from jaxsed.evaluation.score_tables import ScoreTables
 from jaxsed.evaluation.scores import ScoreStore
 

@@ -36,8 +36,10 @@ class Truth:
     Attributes:
         rows: rows of the scores that take part, in the order of their sorted ids.
         durations: seconds of these clips, in the same order.
+        common: classes that model and truth both know, ascending.
         classes: scored classes, ascending: those with at least one event.
         events: `{class: its events}`, merged.
+        annotated: events of each of the rows as they were annotated, of common classes.
         notes: one line for everything left out.
         skipped: how many things were left out because something was wrong.
     """
@@ -60,6 +62,7 @@ class Truth:
         model = scores.vocabulary
         own, theirs = model.common_with(vocabulary)
         model_label = dict(zip(theirs.tolist(), own.tolist(), strict=True))
+        self.common: list[int] = sorted(model_label.values())
         kept = {
             clip_id: [
                 Event(event.onset, event.offset, model_label[event.label])
@@ -88,6 +91,7 @@ class Truth:
         self.rows = [scores.row(i) for i in sorted(kept.keys() - set(missing))]
         self._ids = [scores.ids[row] for row in self.rows]
         self.durations = self._durations(scores, durations or {})
+        self.annotated: list[list[Event]] = []
         self._collect_events(model, self._within_clips(kept))
 
     def _durations(self, scores, given: Mapping[str, float]) -> list[float]:
@@ -120,6 +124,7 @@ class Truth:
                 if 0 <= event.onset < min(event.offset, seconds)
             ]
             outside += [clip_id] * (len(kept[clip_id]) - len(inside))
+            self.annotated.append(inside)
             found[clip_id] = merge_overlapping(inside)
         self._skip(
             outside, "events are empty, reversed or outside their clip and not counted"

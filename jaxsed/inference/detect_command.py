@@ -54,11 +54,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="an event's scores are greater than this (default: %(default)s)",
     )
     parser.add_argument(
+        "--postprocess",
+        metavar="NAME_OR_FILE",
+        help="median, hear, sebb, or what `jaxsed tune` wrote (default: the model's "
+        "own postprocess.json, else median)",
+    )
+    parser.add_argument(
         "--median",
         type=float,
-        default=0.48,
         metavar="SECONDS",
-        help="width of the median filter, 0 = off (default: %(default)s)",
+        help="width of the median filter, 0 = off, instead of the model's own "
+        "post-processing (default of median: 0.48)",
+    )
+    parser.add_argument(
+        "--min-seconds",
+        type=float,
+        metavar="SECONDS",
+        help="leave shorter events out (default: 0, of hear 0.125)",
     )
     parser.add_argument(
         "--overlap",
@@ -96,13 +108,12 @@ def run(args: argparse.Namespace) -> int:
     # All that can be refused is refused before the model is loaded.
     from jaxsed.audio.windows import WindowPlan
     from jaxsed.evaluation import truth_files
-    from jaxsed.evaluation.postprocess import median_width_frames
-    from jaxsed.inference import inputs, stream
-    from jaxsed.labels.events import FRAME_SECONDS
+    from jaxsed.evaluation.postprocess import choose
+    from jaxsed.inference import inputs
 
     formats = _formats(args.format)
-    stream.check_threshold(args.threshold)
-    median_width_frames(args.median, FRAME_SECONDS)
+    asked = args.postprocess, args.median, args.min_seconds, args.threshold
+    choose(*asked)
     WindowPlan(1, overlap=args.overlap)
     picture = args.report or bool(args.events)
     if picture:
@@ -128,8 +139,7 @@ def run(args: argparse.Namespace) -> int:
         problems += truth.problems
     options = Options(
         formats=formats,
-        threshold=args.threshold,
-        median_seconds=args.median,
+        postprocessing=choose(*asked, detector.postprocessing),
         scores=args.scores_format if args.scores else None,
         picture=picture,
     )
@@ -203,8 +213,9 @@ def _work(results, files, problems: list[str]) -> int:
     print(f"; {n_skipped} were finished already" if n_skipped else "", end="")
     print(f": {results.table}")
     if unfound:
+        threshold = results.options.postprocessing.threshold
         print(
-            f"no event above the threshold {results.options.threshold:g} in "
+            f"no event above the threshold {threshold:g} in "
             f"{len(unfound)} of them; best score there: {_printable(max(unfound)[1])}"
         )
     return _conclude(problems, n_done + n_skipped, results)

@@ -9,11 +9,8 @@ import numpy as np
 
 from jaxsed.audio.windows import Stitcher, Window, WindowPlan, cut
 from jaxsed.errors import InputError
-from jaxsed.evaluation.postprocess import (
-    PAPER_MEDIAN_SECONDS,
-    median_filter,
-    median_width_frames,
-)
+from jaxsed.evaluation.median import median_filter, median_width_frames
+from jaxsed.evaluation.postprocess import Postprocessing, choose, of_model
 from jaxsed.inference import stream
 from jaxsed.inference.batches import BatchedModel
 from jaxsed.labels.vocab import Vocabulary
@@ -31,6 +28,9 @@ def load(
 ) -> "Detector":
     """Loads a model folder, such as `RUN/model`, or a released model by its name.
 
+    A `postprocess.json` in it, as `jaxsed tune` writes it, says how scores become events;
+    else they do as in the evaluations of its training.
+
     Args:
       path: The folder; or a name of `jaxsed weights list`, e.g. "BEATs_strong_1", which
         is fetched and converted where that has not been done on this machine.
@@ -43,12 +43,20 @@ def load(
       InputError: No model there and no model of that name, one that cannot be had, a
         damaged one, or one that this jaxsed cannot build.
     """
-    params, description = files.load_model(named.model_folder(path))
+    folder = named.model_folder(path)
+    params, description = files.load_model(folder)
     try:
         model = architecture.build_with_classes(description, dtype)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return Detector(model, params, description, batch_size=batch_size, overlap=overlap)
+    return Detector(
+        model,
+        params,
+        description,
+        batch_size=batch_size,
+        overlap=overlap,
+        postprocessing=of_model(folder, description),
+    )
 
 
 class Detector:
@@ -65,6 +73,7 @@ class Detector:
       frame_seconds: Length of a label frame, 0.04.
       batch_size: Windows computed at a time, at most.
       overlap: Part of a window that it shares with the next.
+      postprocessing: How scores become events, unless told otherwise.
     """
 
     def __init__(
@@ -75,6 +84,7 @@ class Detector:
         *,
         batch_size: int = 8,
         overlap: float = OVERLAP,
+        postprocessing: Postprocessing | None = None,
     ):
         """Puts a detector together; `load` does it from a folder.
 
@@ -84,6 +94,11 @@ class Detector:
           description: As in `model.json`; `vocabulary` and `frame_seconds` are read.
           batch_size: Windows computed at a time, at most.
           overlap: Part of a window that it shares with the next.
+          postprocessing: How scores become events; by default a median filter.
+
+        Raises:
+          InputError: The post-processing was tuned for other classes, or the overlap is
+            out of range.
         """
         self.description = dict(description)
         self.vocabulary = Vocabulary.from_json(description["vocabulary"])
@@ -93,6 +108,8 @@ class Detector:
         self.frame_seconds = float(description["frame_seconds"])
         self.batch_size = batch_size
         self.overlap = overlap
+        self.postprocessing = postprocessing or Postprocessing()
+        self.postprocessing.check_classes(self.labels)
         self._clip_seconds = model.encoder.clip_seconds
         self._grid = model.encoder.grid
         self._plan(overlap)  # refuses a wrong overlap now
@@ -211,7 +228,8 @@ class Detector:
 
         width = median_width_frames(median_seconds, self.frame_seconds)
         pieces: list[np.ndarray] = []
-        found = stream.detect(self, path, median_seconds=0, on_scores=[pieces.append])
+        unfiltered = Postprocessing(median_seconds=0)
+        found = stream.detect(self, path, unfiltered, on_scores=[pieces.append])
         scores = median_filter(np.concatenate(pieces), width)
         borders = np.arange(len(scores) + 1) * self.frame_seconds
         borders[-1] = found.duration_seconds
@@ -224,14 +242,19 @@ class Detector:
         self,
         path: str | Path,
         threshold: float = 0.5,
-        median_seconds: float = PAPER_MEDIAN_SECONDS,
+        median_seconds: float | None = None,
+        *,
+        postprocess: str | Postprocessing | None = None,
     ):
         """Detects the events in a sound file, in memory that its length does not matter to.
 
         Args:
           path: A file of any length, rate and number of channels.
-          threshold: Events are runs of frames with a score greater than this.
+          threshold: Events are runs of frames with a score greater than this, or
+            bounding boxes with such a confidence.
           median_seconds: Width of the median filter over the scores; 0 for none.
+          postprocess: See `postprocess.choose`. Without it and `median_seconds`, the
+            model's own is used.
 
         Returns:
           pandas DataFrame, a row an event: `onset`, `offset` (seconds), `event_label`,
@@ -243,9 +266,9 @@ class Detector:
         """
         import pandas as pd
 
-        found = stream.detect(
-            self, path, threshold=threshold, median_seconds=median_seconds
-        )
+        own = self.postprocessing
+        chosen = choose(postprocess, median_seconds, None, threshold, own)
+        found = stream.detect(self, path, chosen)
         rows = [
             (event.onset, event.offset, self.labels[event.label], event.score)
             for event in found.events

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxsed.errors import InputError
+from jaxsed.evaluation.postprocess import Postprocessing, choose
 from jaxsed.inference import stream
 from jaxsed.inference.outputs import replacing
 from jaxsed.inference.overview import Overview, SpectrogramOverview
@@ -40,7 +41,9 @@ def draw_file(
     *,
     truth: Iterable[NamedEvent] | None = None,
     title: str | None = None,
-    **options,
+    threshold: float = 0.5,
+    median_seconds: float | None = None,
+    postprocess: str | Postprocessing | None = None,
 ) -> stream.Detections:
     """Detects the events of a sound file and draws a picture of it.
 
@@ -50,7 +53,9 @@ def draw_file(
       out: The PNG to write.
       truth: True events, `(onset, offset, class name)`, if known.
       title: By default the name of the file.
-      **options: `threshold`, `median_seconds`, `overlap` of `stream.detect`.
+      threshold: As of `Detector.detect`; so are the others.
+      median_seconds: Width of the median filter.
+      postprocess: How scores become events.
 
     Raises:
       AudioError: The file cannot be used.
@@ -61,15 +66,15 @@ def draw_file(
     found = stream.detect(
         detector,
         path,
+        choose(postprocess, median_seconds, None, threshold, detector.postprocessing),
         on_audio=[picture.add_audio],
         on_filtered=[picture.add_scores],
-        **options,
     )
     picture.draw(
         Path(out),
         title=Path(path).name if title is None else title,
         found=found,
-        threshold=options.get("threshold", 0.5),
+        threshold=threshold,
         truth=truth,
     )
     return found

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxsed.audio.decode import AudioError
 from jaxsed.errors import InputError
+from jaxsed.evaluation.postprocess import Postprocessing
 from jaxsed.evaluation.truth_files import TrueEvents, clip_id_of
 from jaxsed.inference import frame_scores, outputs, report, stream
 from jaxsed.inference.inputs import SoundFile
@@ -25,15 +26,13 @@ class Options(NamedTuple):
 
     Attributes:
       formats: Keys of `outputs.FORMATS`.
-      threshold: See `stream.detect`.
-      median_seconds: See `stream.detect`.
-      scores: "tsv", "npz" or None: frame scores, before the median filter.
+      postprocessing: How the scores become events.
+      scores: "tsv", "npz" or None: frame scores, as the model gives them.
       picture: Draw a picture of every file.
     """
 
     formats: tuple[str, ...] = ("tsv",)
-    threshold: float = 0.5
-    median_seconds: float = 0.48
+    postprocessing: Postprocessing = Postprocessing()
     scores: str | None = None
     picture: bool = False
 
@@ -84,12 +83,17 @@ class Results:
         self._detector = detector
         self._truth = truth
         described = json.dumps(detector.description, sort_keys=True)
+        chosen = options.postprocessing
         self._settings = {
             "model": hashlib.sha256(described.encode()).hexdigest()[:32],
-            "threshold": options.threshold,
-            "median_seconds": options.median_seconds,
+            "threshold": chosen.threshold,
+            "median_seconds": chosen.median_seconds,
             "overlap": detector.overlap,
         }
+        if chosen != Postprocessing(
+            "median", chosen.median_seconds, 0, chosen.threshold
+        ):
+            self._settings["postprocess"] = chosen.to_json()
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._journal = Journal(folder / "journal.jsonl")
@@ -163,8 +167,7 @@ class Results:
             found = stream.detect(
                 detector,
                 file.path,
-                threshold=options.threshold,
-                median_seconds=options.median_seconds,
+                options.postprocessing,
                 on_audio=on_audio,
                 on_scores=[on_scores],
                 on_filtered=on_filtered,
@@ -178,7 +181,7 @@ class Results:
                     self._folder / to_write["picture"],
                     title=file.name,
                     found=found,
-                    threshold=options.threshold,
+                    threshold=options.postprocessing.threshold,
                     truth=self._true_events(file),
                 )
             source = os.path.abspath(file.path)

@@ -12,12 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxsed.audio import decode
-from jaxsed.errors import InputError
-from jaxsed.evaluation.postprocess import (
-    PAPER_MEDIAN_SECONDS,
-    median_filter,
-    median_width_frames,
-)
+from jaxsed.evaluation import hear
+from jaxsed.evaluation.bounding_boxes import Boxes, BoxSettings, BoxStream
+from jaxsed.evaluation.median import median_filter_by_class
+from jaxsed.evaluation.postprocess import Postprocessing
+from jaxsed.evaluation.probabilities import sigmoid
 from jaxsed.labels.events import ScoredEvent, events_from_scores
 
 BLOCK_SECONDS = 10.0
@@ -43,9 +42,8 @@ class Detections(NamedTuple):
 def detect(
     detector,
     path: str | Path,
+    postprocessing: Postprocessing,
     *,
-    threshold: float = 0.5,
-    median_seconds: float = PAPER_MEDIAN_SECONDS,
     overlap: float | None = None,
     on_audio: Sequence[Observer] = (),
     on_scores: Sequence[Observer] = (),
@@ -56,20 +54,24 @@ def detect(
     Args:
       detector: A `detector.Detector`.
       path: The file.
-      threshold: Events are runs of frames with a score greater than this.
-      median_seconds: Width of the median filter over the scores; 0 for none.
+      postprocessing: How the scores become events.
       overlap: Part of a window shared with the next; None for the detector's.
       on_audio: Called with each block of samples, float32 `[n]`.
       on_scores: Called with each piece of scores before the filter, `[k, c]` in [0, 1].
-      on_filtered: Called with each piece of scores after the filter, likewise.
+      on_filtered: Called with each piece of scores after the filter, likewise. Bounding
+        boxes have none.
 
     Raises:
       AudioError: The file cannot be used.
-      InputError: An option is out of range.
+      InputError: The model has none of the classes that the post-processing was tuned for.
     """
-    check_threshold(threshold)
-    width = median_width_frames(median_seconds, detector.frame_seconds)
-    tracker = EventTracker(threshold, detector.frame_seconds)
+    postprocessing.check_classes(detector.labels)
+    widths = postprocessing.median_widths(detector.labels, detector.frame_seconds)
+    if postprocessing.makes_boxes:
+        settings = postprocessing.box_settings(detector.labels)
+        tracker = BoxTracker(postprocessing, settings, detector.frame_seconds)
+    else:
+        tracker = EventTracker(postprocessing, detector.frame_seconds)
     best = _Best(detector.frame_seconds)
     length = _Length()
     cut_off: list[bool] = []
@@ -84,31 +86,12 @@ def detect(
     ) as blocks:
         blocks = tee(blocks, [length.add, *on_audio])
         scores = map(sigmoid, detector.stream_logits(blocks, overlap))
-        filtered = median_filtered(tee(scores, on_scores), width)
+        filtered = median_filtered(tee(scores, on_scores), widths)
         for _ in tee(filtered, [tracker.add, best.add, *on_filtered]):
             pass
     duration = length.samples / detector.sample_rate
     events = tracker.finish(duration)
     return Detections(events, duration, best.event, truncated=bool(cut_off))
-
-
-def check_threshold(threshold: float) -> None:
-    """Refuses thresholds that no probability or every probability passes.
-
-    Raises:
-      InputError: Not in [0, 1).
-    """
-    if not 0 <= threshold < 1:
-        raise InputError(
-            f"threshold {threshold} is not a probability; give 0 <= threshold < 1, "
-            "for example 0.5"
-        )
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Returns float32 probabilities of float32 logits, without losing small ones."""
-    with np.errstate(over="ignore"):  # exp(89) is inf, and 1 / inf is right
-        return 1 / (1 + np.exp(-logits))
 
 
 def tee(
@@ -122,35 +105,36 @@ def tee(
 
 
 def median_filtered(
-    pieces: Iterable[np.ndarray], width_frames: int
+    pieces: Iterable[np.ndarray], widths: Sequence[int]
 ) -> Iterator[np.ndarray]:
     """Median filter along time over scores that arrive in pieces.
 
-    Joined, the result is `median_filter` of the joined pieces, value for value.
+    Joined, the result is `median_filter_by_class` of the joined pieces, value for value.
 
     Args:
       pieces: `[k, c]` each.
-      width_frames: As in `median_filter`.
+      widths: Of the c classes, in frames.
 
     Yields:
-      Pieces `[k, c]`, with a delay of half the width.
+      Pieces `[k, c]`, with a delay of half the greatest width.
     """
-    if width_frames <= 1:
+    width = max(widths)
+    if width <= 1:
         yield from pieces
         return
-    before = width_frames // 2
-    after = width_frames - 1 - before
+    before = width // 2
+    after = width - 1 - before
     held, n_given = None, 0  # `held` starts with `n_given` frames of context
     for piece in pieces:
         held = piece if held is None else np.concatenate([held, piece])
         n_ready = len(held) - after
         if n_ready <= n_given:
             continue
-        yield median_filter(held, width_frames)[n_given:n_ready]
+        yield median_filter_by_class(held, widths)[n_given:n_ready]
         drop = max(0, n_ready - before)
         held, n_given = held[drop:], n_ready - drop
     if held is not None:
-        yield median_filter(held, width_frames)[n_given:]
+        yield median_filter_by_class(held, widths)[n_given:]
 
 
 class EventTracker:
@@ -159,12 +143,12 @@ class EventTracker:
     Only events are kept, finished ones and those still going on.
 
     Args:
-      threshold: A frame is active if its score is greater.
+      postprocessing: Has the threshold, and what an event's times are.
       frame_seconds: Length of a frame.
     """
 
-    def __init__(self, threshold: float, frame_seconds: float):
-        self._threshold = threshold
+    def __init__(self, postprocessing: Postprocessing, frame_seconds: float):
+        self._postprocessing = postprocessing
         self._frame_seconds = frame_seconds
         self._n_frames = 0
         self._open: dict[int, tuple[int, float]] = {}  # label: first frame, peak
@@ -174,7 +158,9 @@ class EventTracker:
         """Takes the next frames, `[k, c]`."""
         going_on, self._open = self._open, {}
         n_frames = len(scores)
-        for run in events_from_scores(scores, self._threshold, frame_seconds=1):
+        for run in events_from_scores(
+            scores, self._postprocessing.threshold, frame_seconds=1
+        ):
             start, peak = self._n_frames + int(run.onset), run.score
             if run.onset == 0 and run.label in going_on:
                 start, earlier_peak = going_on.pop(run.label)
@@ -200,16 +186,62 @@ class EventTracker:
         self._close(self._open)
         self._open = {}
         seconds = self._frame_seconds
-        events = (
-            ScoredEvent(
-                start * seconds,
-                min(start * seconds + (end - start) * seconds, duration_seconds),
-                label,
-                peak,
-            )
-            for start, end, label, peak in self._runs
+        start, end, label, peak = np.array(self._runs, float).reshape(-1, 4).T
+        onset = start * seconds
+        offset = onset + (end - start) * seconds
+        if self._postprocessing.between_centres:
+            onset, offset = hear.between_centres(onset, offset, seconds, seconds)
+        return self._postprocessing.finished(
+            onset, offset, label, peak, duration_seconds
         )
-        return sorted(event for event in events if event.onset < event.offset)
+
+
+class BoxTracker:
+    """Bounding boxes of scores that arrive in pieces.
+
+    Kept are boxes above the threshold, and what later scores may still change.
+
+    Args:
+      postprocessing: Has the threshold.
+      settings: Of the boxes of each class.
+      frame_seconds: Length of a frame.
+    """
+
+    def __init__(
+        self,
+        postprocessing: Postprocessing,
+        settings: Sequence[BoxSettings],
+        frame_seconds: float,
+    ):
+        self._postprocessing = postprocessing
+        self._stream = BoxStream(settings)
+        self._frame_seconds = frame_seconds
+        self._n_frames = 0
+        self._boxes: list[Boxes] = []
+
+    def add(self, scores: np.ndarray) -> None:
+        """Takes the next frames, `[k, c]`."""
+        frames = self._n_frames + np.arange(len(scores) + 1)
+        self._keep(self._stream.add(scores, frames * self._frame_seconds))
+        self._n_frames += len(scores)
+
+    def _keep(self, boxes: Boxes) -> None:
+        above = boxes.confidence > self._postprocessing.threshold
+        self._boxes.append(boxes.these(above))
+
+    def finish(self, duration_seconds: float) -> list[ScoredEvent]:
+        """Ends what is still going on and returns all events.
+
+        Args:
+          duration_seconds: Length of the sound; events are cut to it.
+        """
+        self._keep(self._stream.finish())
+        label, onset, offset, score = map(
+            np.concatenate, zip(*self._boxes, strict=True)
+        )
+        return self._postprocessing.finished(
+            onset, offset, label, score, duration_seconds
+        )
 
 
 class _Length:

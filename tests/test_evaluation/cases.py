@@ -131,6 +131,45 @@ def by_library(clips, events, durations, width=12, classes=None):
     }
 
 
+def psds_by_library(clips, events, durations, width, scenario):
+    """Returns sed_scores_eval's PSDS of any scenario, and that of each class.
+
+    Args:
+        clips: as of `MemoryScores`; every class has an event.
+        events: of each of these clips.
+        durations: of each of these clips.
+        width: of the median filter, in frames.
+        scenario: a `psds.Scenario`.
+    """
+    import sed_scores_eval
+    from scipy import ndimage
+
+    n_classes = next(iter(clips.values()))[1].shape[1]
+    columns = ["onset", "offset", *(f"k{c}" for c in range(n_classes))]
+    truth, filtered = {}, {}
+    for clip_id, clip_events in events.items():
+        merged = merge_overlapping(clip_events)
+        truth[clip_id] = [(e.onset, e.offset, f"k{e.label}") for e in merged]
+        borders, scores = clips[clip_id]
+        scores = scores.astype(float)
+        if width > 1:
+            scores = ndimage.median_filter(scores, size=(width, 1))
+        table = np.column_stack([borders[:-1], borders[1:], scores])
+        filtered[clip_id] = writable_frame()(table, columns=columns)
+    value, single, *_ = sed_scores_eval.intersection_based.psds(
+        filtered,
+        truth,
+        durations,
+        dtc_threshold=scenario.detection_tolerance,
+        gtc_threshold=scenario.ground_truth_intersection,
+        cttc_threshold=scenario.cross_trigger_tolerance,
+        alpha_ct=scenario.cross_trigger_weight,
+        alpha_st=scenario.variance_penalty,
+        max_efpr=scenario.max_false_alarms_per_hour,
+    )
+    return value, [single[f"k{c}"] for c in range(n_classes)]
+
+
 def in_a_store(logits, events):
     """Returns `[clips, t, c]` as a store holds them, with their borders, for the library."""
     times = np.round(np.arange(logits.shape[1] + 1) * 0.04, 6)

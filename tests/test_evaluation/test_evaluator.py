@@ -77,8 +77,8 @@ def test_chosen_metrics_and_filter(tmp_path):
     assert result.summary["pauroc"] == pytest.approx(expected["pauroc"], abs=1e-12)
     assert "psds1" not in result.summary
     assert "psds1" not in result.per_class[0]
-    with pytest.raises(InputError, match="unknown metric 'psds2'; expected some of"):
-        evaluator.evaluate(store, events, vocabulary, durations, ["psds2"])
+    with pytest.raises(InputError, match="unknown metric 'psds3'; expected some of"):
+        evaluator.evaluate(store, events, vocabulary, durations, ["psds3"])
 
 
 def one_clip(tmp_path, active, events, n_classes=1, durations=None):

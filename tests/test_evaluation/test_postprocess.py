@@ -1,88 +1,110 @@
-"""The median filter against scipy, the golden of the original, and by hand."""
-
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from jaxsed.errors import InputError
 from jaxsed.evaluation import postprocess
+from jaxsed.evaluation.bounding_boxes import BoxSettings
+from jaxsed.evaluation.postprocess import Postprocessing, choose
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "ops.npz"
-
-
-def test_golden_of_the_original_with_nine_frames():
-    golden = np.load(GOLDEN)
-    scores = golden["median_in"].T  # stored class x time
-    width = postprocess.median_width_frames(
-        postprocess.RELEASED_CODE_MEDIAN_SECONDS, 0.04
-    )
-    assert width == 9
-    filtered = postprocess.median_filter(scores, width)
-    np.testing.assert_array_equal(filtered.T, golden["median_out"])
+MEDIANS = Postprocessing("class_medians", classes={"Bark": 0.2, "Bell": 0.0})
+BOXES = Postprocessing(
+    "sebb", min_seconds=0.1, classes={"Bark": BoxSettings(0.32, 0.2, float("inf"))}
+)
 
 
-WIDTHS = [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 15, 25]
-# With windows much longer than the clip scipy 1.17 reads uninitialised memory.
-CASES = [(w, n) for w in WIDTHS for n in (1, 4, 30) if w < 8 * n]
+def test_methods_bring_their_own_numbers_unless_told_otherwise():
+    assert choose() == Postprocessing("median", 0.48, 0.0, 0.5)
+    assert choose("hear") == Postprocessing("hear", 0.25, 0.125, 0.5)
+    assert choose("hear", 0.48, 0.05, 0.2) == Postprocessing("hear", 0.48, 0.05, 0.2)
+    assert choose("sebb").makes_boxes and not choose("hear").makes_boxes
+    assert choose(MEDIANS, 0.1, 0.1, 0.1) is MEDIANS
+    assert choose(own=MEDIANS, threshold=0.1).classes == MEDIANS.classes
+    assert choose(None, None, 0.2, 0.1, BOXES).min_seconds == 0.2
+    assert choose(None, 0.2, own=MEDIANS) == choose("median", 0.2)
+    assert choose("hear", own=MEDIANS) == choose("hear")
 
 
-@pytest.mark.parametrize(("width", "n_frames"), CASES)
-def test_equals_scipy_for_odd_and_even_widths(width, n_frames):
-    rng = np.random.default_rng([width, n_frames])
-    scores = rng.normal(size=(3, n_frames, 2)).round(1)  # rounded: many ties
-    expected = ndimage.median_filter(scores, size=(1, max(width, 1), 1))
-    np.testing.assert_array_equal(postprocess.median_filter(scores, width), expected)
-    np.testing.assert_array_equal(
-        postprocess.median_filter(scores[0], width), expected[0]
-    )
+def test_classes_have_widths_of_their_own():
+    names = ("Bell", "Bark", "Wind")
+    assert MEDIANS.median_widths(names, 0.04) == [0, 5, 12]
+    assert choose("median", 0.2).median_widths(names, 0.04) == [5, 5, 5]
+    assert BOXES.median_widths(names, 0.04) == [0, 0, 0]
+    assert BOXES.box_settings(names) == [
+        BoxSettings(),
+        BOXES.classes["Bark"],
+        BoxSettings(),
+    ]
 
 
-def test_window_much_longer_than_the_clip_is_reflected_again_and_again():
-    scores = np.array([[0.1], [-0.1]])
-    np.testing.assert_array_equal(postprocess.median_filter(scores, 17), scores)
+@pytest.mark.parametrize("written", [MEDIANS, BOXES, choose("hear", 0.3)])
+def test_files_keep_all_but_the_threshold(tmp_path, written):
+    postprocess.write(tmp_path / "postprocess.json", written, {"metric": "psds1"})
+    for path in (tmp_path, tmp_path / "postprocess.json"):
+        assert postprocess.read(path) == written
+        assert choose(str(path), threshold=0.3).threshold == 0.3
+    assert postprocess.of_model(tmp_path, {}) == written
+    described = {"postprocess": choose("hear").to_json()}
+    assert postprocess.of_model(tmp_path, described) == written
+    value = json.loads((tmp_path / "postprocess.json").read_text())
+    assert value["tuned"] == {"metric": "psds1"}
 
 
-@pytest.mark.parametrize("width", [9, 12])
-def test_tiles_leave_no_seam(width, monkeypatch):
-    rng = np.random.default_rng(0)
-    scores = rng.normal(size=(5, 101, 3)).astype(np.float32)
-    whole = postprocess.median_filter(scores, width)
-    monkeypatch.setattr(postprocess, "_TILE_VALUES", 90)
-    np.testing.assert_array_equal(postprocess.median_filter(scores, width), whole)
-    np.testing.assert_array_equal(
-        whole, ndimage.median_filter(scores, size=(1, width, 1))
-    )
+def test_a_model_without_a_file_is_as_it_was_evaluated(tmp_path):
+    described = {"postprocess": choose("hear").to_json()}
+    assert postprocess.of_model(tmp_path, described) == choose("hear")
+    assert postprocess.of_model(tmp_path, {}) == choose()
 
 
-def test_even_window_looks_back_and_takes_the_larger_middle_value():
-    scores = np.zeros((12, 1))
-    scores[5:7] = 1.0
-    filtered = postprocess.median_filter(scores, 4)[:, 0]
-    # Windows t-2..t+1 holding two ones of four have middle values 0 and 1.
-    np.testing.assert_array_equal(np.flatnonzero(filtered), [5, 6, 7])
-    assert postprocess.median_width_frames(postprocess.PAPER_MEDIAN_SECONDS, 0.04) == 12
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "mean"}, "unknown postprocess 'mean'"),
+        ({"median_seconds": -1}, "median filter width -1"),
+        ({"classes": {"Bark": float("nan")}}, "median filter width nan"),
+        ({"min_seconds": float("inf")}, "min_seconds=inf"),
+        ({"threshold": 1}, "threshold=1 is not a probability"),
+        ({"threshold": float("nan")}, "threshold=nan is not a probability"),
+    ],
+)
+def test_numbers_out_of_range(changes, message):
+    with pytest.raises(InputError, match=message):
+        Postprocessing(**{"method": "class_medians", **changes})
 
 
-def test_float16_keeps_its_type_and_values():
-    scores = np.random.default_rng(1).normal(size=(2, 40, 3)).astype(np.float16)
-    filtered = postprocess.median_filter(scores, 12)
-    assert filtered.dtype == np.float16
-    expected = postprocess.median_filter(scores.astype(np.float64), 12)
-    np.testing.assert_array_equal(filtered, expected)
+def test_names_and_files_that_are_none(tmp_path):
+    with pytest.raises(InputError, match="did you mean 'median'"):
+        choose("medain")
+    with pytest.raises(InputError, match="class_medians: give the file"):
+        choose("class_medians")
+    file = tmp_path / "a.json"
+    for text, message in (
+        ("{", "cannot be read"),
+        ("[]", "not a post-processing"),
+        ('{"format": "other"}', "format 'other'"),
+        (json.dumps(MEDIANS.to_json() | {"classes": {"Bark": "x"}}), "'x'"),
+        (json.dumps(BOXES.to_json() | {"classes": {"Bark": {"step": 1}}}), "step"),
+        (json.dumps(BOXES.to_json() | {"classes": {"Bark": {"step_seconds": 0}}}), "0"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=message) as raised:
+            choose(str(file))
+        assert str(file) in str(raised.value)
 
 
-def test_logits_and_probabilities_agree():
-    logits = np.random.default_rng(2).normal(size=(60, 4))
-    probabilities = 1 / (1 + np.exp(-logits))
-    filtered = postprocess.median_filter(logits, 12)
-    np.testing.assert_array_equal(
-        1 / (1 + np.exp(-filtered)), postprocess.median_filter(probabilities, 12)
-    )
+def test_what_was_tuned_for_other_classes_is_refused():
+    MEDIANS.check_classes(("Bell", "Wind"))
+    choose().check_classes(("Wind",))
+    with pytest.raises(InputError, match="tuned for other classes"):
+        MEDIANS.check_classes(("Wind",))
 
 
-@pytest.mark.parametrize("seconds", [-0.1, float("nan"), float("inf")])
-def test_impossible_width_is_refused(seconds):
-    with pytest.raises(InputError, match="median filter width"):
-        postprocess.median_width_frames(seconds, 0.04)
+def test_finished_events_are_cut_and_short_ones_left_out():
+    onset, offset = np.array([4.0, 1.0, 9.9, 10.0]), np.array([4.2, 1.04, 10.4, 10.2])
+    label, score = np.array([1, 0, 2, 0]), np.array([0.9, 0.8, 0.7, 0.6])
+    chosen = choose("median", min_seconds=0.1)
+    assert chosen.finished(onset, offset, label, score, 10.0) == [
+        (4.0, 4.2, 1, 0.9),
+        (9.9, 10.0, 2, 0.7),
+    ]

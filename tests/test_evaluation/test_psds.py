@@ -1,13 +1,17 @@
 """Curves and areas by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from jaxsed.errors import InputError
 from jaxsed.evaluation import evaluator, psds
 from jaxsed.evaluation.psds import DetectionCurve
 from jaxsed.labels.events import Event
 from tests.test_evaluation import cases
 
+WITHOUT_PENALTY = dataclasses.replace(psds.SCENARIO_1, variance_penalty=0.0)
 PERFECT = DetectionCurve(np.array([1.0]), np.array([0.0]))
 HALF = DetectionCurve(np.array([0.5]), np.array([0.0]))
 LATE = DetectionCurve(np.array([0.0, 1.0]), np.array([0.0, 25.0]))
@@ -18,15 +22,15 @@ def test_areas():
     assert psds.class_psds(HALF) == 0.5
     assert psds.class_psds(LATE) == pytest.approx(0.75)
     curves = {"0": PERFECT, "1": HALF, "2": LATE}
-    assert psds.psds1_macro(curves) == pytest.approx(0.75)
-    assert psds.psds1(curves, penalty=0.0) == pytest.approx(0.75)
+    assert psds.psds_macro(curves) == pytest.approx(0.75)
+    assert psds.psds(curves, WITHOUT_PENALTY) == pytest.approx(0.75)
 
 
 def test_variance_penalty_is_taken_at_each_false_alarm_rate():
     # Below 25 an hour the two classes have 1 and 0: mean 1/2, deviation 1/2.
     curves = {"0": PERFECT, "1": LATE}
-    assert psds.psds1(curves) == pytest.approx(0.75)
-    assert psds.psds1({"0": HALF}) == pytest.approx(0.5)
+    assert psds.psds(curves) == pytest.approx(0.75)
+    assert psds.psds({"0": HALF}) == pytest.approx(0.5)
 
 
 def class_psds(clips, events, seconds):
@@ -93,3 +97,43 @@ def test_an_event_can_be_lost_again():
     # Of two events one is found then, and both never at a time.
     events = {"a": [Event(1.0, 2.0, 0), Event(0.4, 0.6, 0)]}
     assert class_psds(clips, events, 10.0) == 0.5
+
+
+def test_a_scenario_has_both_numbers_of_cross_triggers_or_neither():
+    with pytest.raises(InputError, match="give both, or neither"):
+        psds.Scenario(0.1, 0.1, cross_trigger_tolerance=0.3)
+    with pytest.raises(InputError, match="give both, or neither"):
+        psds.Scenario(0.1, 0.1, cross_trigger_weight=0.5)
+
+
+def psds2_of_a_confusion():
+    """Class 0 is found, but before that its detector takes an event of class 1 for it."""
+    scores = np.full((250, 2), -1.0)
+    scores[25:50] = (2.0, 1.0)  # where class 1 sounds
+    scores[100:120, 0] = 1.0
+    borders = np.arange(251) / 25
+    clips = {"a": (borders, scores), "b": (borders, np.full((250, 2), -1.0))}
+    events = {"a": [Event(4.0, 4.8, 0), Event(1.0, 2.0, 1)], "b": []}
+    stored = cases.MemoryScores(clips)
+    result = evaluator.evaluate(
+        stored,
+        events,
+        stored.vocabulary,
+        dict.fromkeys(clips, 360.0),
+        ["psds2"],
+        median_seconds=0,
+        keep_empty_clips=True,
+    )
+    return result.per_class[0]["psds2"]
+
+
+def test_cross_triggers_cost_by_the_length_of_the_other_classs_events():
+    # One false alarm in 2 x 360 s: 5 an hour. That it is one of 1 s of class 1 costs half
+    # of 3600 an hour more, which is beyond the curve.
+    assert psds2_of_a_confusion() == 0.0
+    plain = dataclasses.replace(
+        psds.SCENARIO_2, cross_trigger_tolerance=None, cross_trigger_weight=0.0
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(psds.SCENARIOS, "psds2", plain)
+        assert psds2_of_a_confusion() == pytest.approx(0.95)

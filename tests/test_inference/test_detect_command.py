@@ -123,6 +123,25 @@ def test_all_formats_scores_and_picture(detect, tmp_path):
     assert document["settings"]["median_seconds"] == 0
 
 
+def test_post_processing_is_part_of_the_settings(detect, tmp_path):
+    path = write_sound(tmp_path / "a.wav", 3)
+    document = tmp_path / "out" / "a.wav.json"
+    arguments = [path, "--format", "json"]
+    for others, expected in (
+        ([], None),
+        (["--postprocess", "hear", "--min-seconds", 0.2], ("hear", 0.2)),
+        (["--postprocess", "sebb"], ("sebb", 0.0)),
+        (["--min-seconds", 0.3], ("median", 0.3)),
+    ):
+        status, out, _ = detect(*arguments, *others)
+        assert status == 0 and "1 file done" in out
+        chosen = json.loads(document.read_text())["settings"].get("postprocess")
+        found = chosen and (chosen["method"], chosen["min_seconds"])
+        assert found == expected
+    status, _, error = detect(*arguments, "--postprocess", "x")
+    assert status == 1 and "unknown postprocess" in error
+
+
 def test_scores_as_npz_and_of_namesakes(detect, tmp_path):
     write_sound(tmp_path / "in" / "a.wav", 1)
     write_sound(tmp_path / "in" / "a.flac", 1)
@@ -247,9 +266,9 @@ def calls(monkeypatch):
     seen = []
     original = stream.detect
 
-    def counted(detector, path, **options):
+    def counted(detector, path, *others, **options):
         seen.append(os.path.basename(path))
-        return original(detector, path, **options)
+        return original(detector, path, *others, **options)
 
     monkeypatch.setattr(stream, "detect", counted)
     return seen
@@ -289,10 +308,10 @@ def test_a_stopped_run_goes_on(detect, tmp_path, calls, monkeypatch):
         write_sound(sounds / name, 2)
     original = stream.detect
 
-    def stopped(detector, path, **options):
+    def stopped(detector, path, *others, **options):
         if path.name == "b.wav":
             raise KeyboardInterrupt
-        return original(detector, path, **options)
+        return original(detector, path, *others, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(stream, "detect", stopped)
@@ -366,10 +385,10 @@ def test_a_file_that_makes_a_library_fail_does_not_stop_the_rest(
         write_sound(tmp_path / "in" / name, 1)
     original = stream.detect
 
-    def strange(detector, path, **options):
+    def strange(detector, path, *others, **options):
         if path.name == "a.wav":
             raise RuntimeError("first line\nsecond line")
-        return original(detector, path, **options)
+        return original(detector, path, *others, **options)
 
     monkeypatch.setattr(stream, "detect", strange)
     status, out, err = detect(tmp_path / "in")

@@ -1,15 +1,19 @@
+import shutil
 import subprocess
 import sys
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
 import jaxsed
 from jaxsed.audio.decode import AudioError, load_mono
 from jaxsed.errors import InputError
-from jaxsed.evaluation.postprocess import median_filter
+from jaxsed.evaluation import postprocess
+from jaxsed.evaluation.median import median_filter
+from jaxsed.evaluation.postprocess import Postprocessing, choose
 from jaxsed.inference.detector import Detector
 from jaxsed.labels.events import events_from_scores
 from jaxsed.labels.vocab import Vocabulary
@@ -229,6 +233,29 @@ def test_detect_finds_the_events_of_the_filtered_scores(detector, tmp_path):
     none = detector.detect(path, threshold=0.9999)
     assert len(none) == 0 and none.columns.tolist() == found.columns.tolist()
     assert none.onset.dtype == float
+
+
+def test_detect_does_what_the_models_folder_says(model_folder, detector, tmp_path):
+    path = write_sound(tmp_path / "a.wav", 12.35)
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder, folder)
+    assert jaxsed.load(folder).postprocessing == choose()
+    tuned = Postprocessing("class_medians", 0.2, 0.1, classes={"Bell": 1.0})
+    postprocess.write(folder / "postprocess.json", tuned, {})
+    own = jaxsed.load(folder)
+    assert own.postprocessing == tuned
+    found = own.detect(path, 0.6)
+    pd.testing.assert_frame_equal(found, detector.detect(path, 0.6, postprocess=folder))
+    assert (found.offset - found.onset >= 0.1 - 1e-9).all()
+    # What the caller says comes first.
+    for arguments in ({"median_seconds": 0.48}, {"postprocess": "median"}):
+        plain = own.detect(path, 0.6, **arguments)
+        pd.testing.assert_frame_equal(plain, detector.detect(path, 0.6))
+        assert not plain.equals(found)
+    other = Postprocessing("class_medians", classes={"Wind": 1.0})
+    postprocess.write(folder / "postprocess.json", other, {})
+    with pytest.raises(InputError, match="tuned for other classes"):
+        jaxsed.load(folder)
 
 
 def test_files_that_cannot_be_used_are_named(detector, tmp_path):

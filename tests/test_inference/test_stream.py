@@ -5,7 +5,11 @@ import pytest
 
 from jaxsed.audio.decode import AudioError
 from jaxsed.errors import InputError
-from jaxsed.evaluation.postprocess import median_filter
+from jaxsed.evaluation.bounding_boxes import BoxSettings
+from jaxsed.evaluation.detected_events import detected_events
+from jaxsed.evaluation.median import median_filter, median_filter_by_class
+from jaxsed.evaluation.postprocess import Postprocessing, choose
+from jaxsed.evaluation.probabilities import sigmoid
 from jaxsed.inference import stream
 from jaxsed.labels.events import events_from_scores
 from tests.test_inference.sounds import noise_bursts, write_sound
@@ -21,12 +25,13 @@ def pieces_of(array, seed):
 @pytest.mark.parametrize("n_frames", [1, 2, 5, 12, 13, 24, 250, 700])
 def test_median_filter_of_pieces_is_that_of_the_whole(width, n_frames):
     scores = np.random.default_rng(n_frames).random((n_frames, 3), np.float32)
-    whole = median_filter(scores, width)
-    for seed in range(5):
-        pieces = stream.median_filtered(pieces_of(scores, seed), width)
-        np.testing.assert_array_equal(np.concatenate(list(pieces)), whole)
-    one_by_one = stream.median_filtered(iter(scores[:, None]), width)
-    np.testing.assert_array_equal(np.concatenate(list(one_by_one)), whole)
+    for widths in ([width] * 3, [width, 0, 5]):
+        whole = median_filter_by_class(scores, widths)
+        for seed in range(4):
+            pieces = stream.median_filtered(pieces_of(scores, seed), widths)
+            np.testing.assert_array_equal(np.concatenate(list(pieces)), whole)
+        one_by_one = stream.median_filtered(iter(scores[:, None]), widths)
+        np.testing.assert_array_equal(np.concatenate(list(one_by_one)), whole)
 
 
 @pytest.mark.parametrize("n_frames", [1, 7, 250, 1003])
@@ -37,7 +42,7 @@ def test_events_of_pieces_are_those_of_the_whole(n_frames):
     duration = n_frames * 0.04 - 0.013
     expected = events_from_scores(scores, 0.5, duration_seconds=duration)
     for seed in range(10):
-        tracker = stream.EventTracker(0.5, 0.04)
+        tracker = stream.EventTracker(choose(), 0.04)
         for piece in pieces_of(scores, seed):
             tracker.add(piece)
         assert tracker.finish(duration) == expected
@@ -45,7 +50,7 @@ def test_events_of_pieces_are_those_of_the_whole(n_frames):
 
 
 def test_an_event_that_never_ends_is_one_event():
-    tracker = stream.EventTracker(0.5, 0.04)
+    tracker = stream.EventTracker(choose(), 0.04)
     for peak in (0.6, 0.9, 0.7):
         tracker.add(np.full((100, 1), peak))
     (event,) = tracker.finish(11.99)
@@ -62,7 +67,52 @@ def test_sigmoid_keeps_small_probabilities_apart():
 @pytest.mark.parametrize("threshold", [-0.1, 1, 50, float("nan")])
 def test_thresholds_are_probabilities(detector, threshold):
     with pytest.raises(InputError, match="threshold"):
-        stream.detect(detector, "any.wav", threshold=threshold)
+        detector.detect("any.wav", threshold=threshold)
+
+
+POSTPROCESSINGS = (
+    choose("hear", threshold=0.4),
+    Postprocessing("class_medians", 0.2, 0.1, classes={"1": 0.0, "2": 1.0}),
+    Postprocessing("sebb", threshold=0.4, classes={"1": BoxSettings(0.32, 0.2, 9.0)}),
+)
+
+
+class PiecesOfScores:
+    """A detector of which the scores are known, in pieces."""
+
+    labels, sample_rate, frame_seconds = ("0", "1", "2"), 16_000, 0.04
+
+    def __init__(self, scores, seed):
+        self._pieces = pieces_of(np.log(scores / (1 - scores)), seed)
+
+    def stream_logits(self, blocks, overlap):
+        for _ in blocks:
+            pass
+        yield from self._pieces
+
+
+@pytest.mark.parametrize("postprocessing", POSTPROCESSINGS, ids=lambda p: p.method)
+def test_events_of_a_stream_are_those_of_the_whole(postprocessing, tmp_path):
+    path = write_sound(tmp_path / "a.wav", 39.99)
+    rng = np.random.default_rng(0)
+    scores = np.repeat(rng.uniform(0.01, 0.99, (100, 3)), 10, axis=0)
+    scores = (scores + 0.005 * rng.random(scores.shape)).astype(np.float32)
+    borders = np.arange(1001) * 0.04
+    for seed in range(4):
+        detector = PiecesOfScores(scores, seed)
+        found = stream.detect(detector, path, postprocessing).events
+        logits = np.log(scores / (1 - scores))
+        expected = detected_events(
+            sigmoid(logits), borders, detector.labels, postprocessing, 39.99
+        )
+        assert len(found) == len(expected) > 30
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_what_was_tuned_for_other_classes_is_refused(detector):
+    tuned = Postprocessing("class_medians", classes={"Wind": 0.2})
+    with pytest.raises(InputError, match="tuned for other classes"):
+        stream.detect(detector, "any.wav", tuned)
 
 
 def test_observers_see_all_of_it(detector, tmp_path):
@@ -71,6 +121,7 @@ def test_observers_see_all_of_it(detector, tmp_path):
     found = stream.detect(
         detector,
         path,
+        choose(),
         on_audio=[audio.append],
         on_scores=[raw.append],
         on_filtered=[filtered.append],
@@ -96,15 +147,16 @@ def test_a_file_that_breaks_off_in_an_observer_is_closed(detector, tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        stream.detect(detector, path, on_scores=[full])
+        stream.detect(detector, path, choose(), on_scores=[full])
     with pytest.raises(AudioError):
-        stream.detect(detector, tmp_path / "missing.wav")
+        stream.detect(detector, tmp_path / "missing.wav", choose())
 
 
 class Recording:
     """A detector that costs nothing, to see what the stream itself holds."""
 
     sample_rate, frame_seconds = 16_000, 0.04
+    labels = tuple(map(str, range(447)))
 
     def stream_logits(self, blocks, overlap):
         for block in blocks:
@@ -116,7 +168,7 @@ def test_memory_does_not_grow_with_the_sound(tmp_path):
         path = write_sound(tmp_path / f"{minutes}.wav", 60 * minutes, 8000)
         tracemalloc.start()
         try:
-            stream.detect(Recording(), path)
+            stream.detect(Recording(), path, choose())
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
