@@ -10,7 +10,8 @@ REQUIREMENTS = [
     "optax>=0.2.4",
     "orbax-checkpoint>=0.11.40",
     "grain>=0.2.16",  # earlier versions do not restart prefetching after a restore
-    "array-record>=0.8",
+    # There is no build for Windows; detecting does without it.
+    "array-record>=0.8; sys_platform != 'win32'",
     "ml_collections>=1.0",
     "absl-py>=2.0",
     "numpy>=2.0",
@@ -32,6 +33,11 @@ EXTRAS = {
     "plan": ["libtpu>=0.0.42"],  # the TPU's compiler, for `jaxsed plan`
     "export": ["flatbuffers>=24"],  # jax.export serialises with it
     "report": ["matplotlib>=3.8"],
+    "docs": [
+        "mkdocs>=1.6,<2",  # 2 is another program
+        "mkdocs-material>=9.6,<10",
+        "mkdocstrings[python]>=1.0,<2",
+    ],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",

@@ -13,6 +13,7 @@ compressed and is decoded by the loader: `jaxsed.audio.decode.load_mono`.
 """
 
 import collections
+import importlib.util
 import json
 import os
 import struct
@@ -38,6 +39,7 @@ __all__ = [
     "PreparedData",
     "open_shard",
     "pack_record",
+    "require_array_record",
     "unpack_record",
     "write_index",
 ]
@@ -99,8 +101,9 @@ class PreparedData:
 
         Raises:
           InputError: Not a prepared folder, an unfinished or damaged one, or one of a
-            newer format.
+            newer format; or array_record is missing.
         """
+        require_array_record()
         self.directory = Path(directory).resolve()
         self.manifest = _read_manifest(self.directory)
         self.manifest_hash: str = self.manifest["content_hash"]
@@ -201,6 +204,15 @@ class PreparedData:
                     f"shard {path} has {size} bytes instead of {shard['bytes']}: cut "
                     "off or changed; run the same `jaxsed prepare` again"
                 )
+
+
+def require_array_record() -> None:
+    """Raises InputError where there is no array_record, as on Windows."""
+    if importlib.util.find_spec("array_record") is None:
+        raise InputError(
+            "the package array_record is missing, which has no build for Windows: prepare "
+            "and train on Linux or macOS, or in WSL (wsl --install)"
+        )
 
 
 def open_shard(path: Path):

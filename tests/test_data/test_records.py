@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -133,6 +134,14 @@ def test_threads_may_read_at_once(prepared):
 
 
 # What is not, or no longer, a prepared folder.
+
+
+def test_without_array_record_one_line_says_so(prepared, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="no build for Windows"):
+        PreparedData(prepared[1])
+    with pytest.raises(InputError, match="no build for Windows"):
+        prepare(audioset_strong.read(prepared[0], "train"), prepared[1])
 
 
 def test_not_a_prepared_folder(tmp_path):
