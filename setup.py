@@ -38,6 +38,12 @@ EXTRAS = {
         "mkdocs-material>=9.6,<10",
         "mkdocstrings[python]>=1.0,<2",
     ],
+    "notebooks": [  # what runs them; to read them in a browser takes jupyterlab as well
+        "nbclient>=0.11",
+        "nbformat>=5.11",
+        "ipykernel>=7.4",
+        "matplotlib>=3.8",
+    ],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",
@@ -46,6 +52,9 @@ EXTRAS = {
         "h5py>=3.11",
         "pyarrow>=17",
         "matplotlib>=3.8",
+        "nbclient>=0.11",
+        "nbformat>=5.11",
+        "ipykernel>=7.4",
         "tensorboardX>=2.6",
         "scikit-learn>=1.4",
         # What PSDS and pAUROC are compared with.

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from jaxsed import main
@@ -50,3 +51,19 @@ def test_what_is_done_but_for_some_cells_ends_with_status_3(monkeypatch, capsys)
     monkeypatch.setattr(main, "run_config", run_config)
     assert main.main(["jaxsed"]) == 3
     assert capsys.readouterr().err == "jaxsed: 1 of 6 cells failed\n"
+
+
+def test_programs_are_kept_in_the_run_unless_the_environment_says_where(
+    tmp_path, monkeypatch
+):
+    said = jax.config.jax_compilation_cache_dir
+    nothing = {"stage": "chain", "order": (), "links": {}}
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(said))
+    main.run_config(nothing, tmp_path / "a")
+    assert jax.config.jax_compilation_cache_dir == said
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    try:
+        main.run_config(nothing, tmp_path / "b")
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "b" / ".xla")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", said)
