@@ -44,13 +44,15 @@ from tqdm import tqdm
 
 from jaxsed import locks
 from jaxsed.data.records import PreparedData
+from jaxsed.data.slices import Slices
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.data.teacher_store import TeacherStore, check_room
 from jaxsed.data.teacher_writer import TeacherLogitsWriter
 from jaxsed.errors import InputError, check_known
-from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS, offset_frames
+from jaxsed.labels.events import FRAME_SECONDS, offset_frames
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.stages import metrics, teacher_passes, teachers
+from jaxsed.stages.predictions import EVAL_SECONDS
 from jaxsed.stages.share import Share
 from jaxsed.stages.workdir import claim
 from jaxsed.training import processes
@@ -59,7 +61,6 @@ from jaxsed.training.logs import MetricsLog, is_done
 TRAIN_LOGITS, EVAL_LOGITS = "logits", "eval_logits"
 TARGETS = ("frames", "clip")  # whose logits are stored
 LOCK = "evaluation.lock"
-EVAL_SECONDS = CLIP_FRAMES * FRAME_SECONDS
 POLL_SECONDS = 2.0
 _COPIED_CLIPS = 256  # to the score store at once
 
@@ -89,7 +90,7 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
         return
     data = {
         TRAIN_LOGITS: PreparedData(config["data"]["train"]),
-        EVAL_LOGITS: PreparedData(config["data"]["eval"]),
+        EVAL_LOGITS: Slices(PreparedData(config["data"]["eval"]), EVAL_SECONDS),
     }
     seconds = {
         TRAIN_LOGITS: config["data"]["clip_seconds"] or EVAL_SECONDS,
@@ -225,7 +226,7 @@ def _finish(
     config: Mapping[str, Any],
     workdir: Path,
     writers: Mapping[str, TeacherLogitsWriter],
-    eval_data: PreparedData,
+    eval_data: Slices,
     wait: bool,
 ) -> None:
     """Evaluates once all shards are finished: waits for that, or leaves it to others."""
@@ -247,23 +248,27 @@ def _finish(
         (workdir / LOCK).unlink(missing_ok=True)
 
 
-def _evaluate(
-    config: Mapping[str, Any], workdir: Path, eval_data: PreparedData
-) -> None:
-    mean = TeacherLogits(workdir / EVAL_LOGITS)
+def _evaluate(config: Mapping[str, Any], workdir: Path, eval_data: Slices) -> None:
+    mean, of_clips = TeacherLogits(workdir / EVAL_LOGITS), config["targets"] == "clip"
     described = TeacherStore.read(workdir / EVAL_LOGITS).vocabulary
     vocabulary = Vocabulary.from_json(described)
-    shape = (CLIP_FRAMES, FRAME_SECONDS)
-    if config["targets"] == "clip":
-        shape = (1, EVAL_SECONDS)
-    store = metrics.new_store(workdir / "scores", eval_data, vocabulary, *shape)
+    frames = (1, EVAL_SECONDS) if of_clips else (eval_data.clip_frames, FRAME_SECONDS)
+    data, asked = eval_data.data, config["eval"]["metrics"]
+    store = metrics.new_store(workdir / "scores", data, vocabulary, *frames)
+    clip_logits = np.zeros((len(data), len(vocabulary)), np.float32)
     for start in range(0, len(eval_data), _COPIED_CLIPS):
-        rows = range(start, min(start + _COPIED_CLIPS, len(eval_data)))
-        store.write(rows, np.stack([mean.get(eval_data.ids[row]) for row in rows]))
-    found = metrics.frame_metrics(store, eval_data, **config["eval"])
-    if config["targets"] == "clip":
-        logits, asked = store.logits[:, 0].astype(np.float32), config["eval"]["metrics"]
-        found = metrics.clip_metrics(logits, vocabulary, eval_data, asked, store.path)
+        rows = np.arange(start, min(start + _COPIED_CLIPS, len(eval_data)))
+        logits = np.stack([mean.get(eval_data.ids[row]) for row in rows])
+        if of_clips:
+            eval_data.add_to_means(clip_logits, rows, logits[:, 0].astype(np.float32))
+        else:
+            clips, first_frames, _ = eval_data.slices(rows)
+            store.write(clips, logits, first_frames)
+    if of_clips:
+        store.write(range(len(data)), clip_logits[:, None])
+        found = metrics.clip_metrics(clip_logits, vocabulary, data, asked, store.path)
+    else:
+        found = metrics.frame_metrics(store, data, **config["eval"])
     log = MetricsLog(workdir)
     n_teachers = len(config["teachers"])
     log.write(n_teachers, {f"eval/{name}": value for name, value in found.items()})

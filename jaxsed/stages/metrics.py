@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def new_store(
     directory: Path,
     data: PreparedData,
     vocabulary: Vocabulary,
-    n_frames: int = CLIP_FRAMES,
+    n_frames: int | Sequence[int] = CLIP_FRAMES,
     frame_seconds: float = FRAME_SECONDS,
 ) -> ScoreStore:
     """Returns an empty score store for the clips of `data`.
@@ -41,7 +42,7 @@ def new_store(
         directory: its folder.
         data: the clips.
         vocabulary: the classes.
-        n_frames: of a clip; 1 for scores of whole clips.
+        n_frames: of a clip, or of each; 1 for scores of whole clips.
         frame_seconds: how long a frame lasts.
     """
     return ScoreStore.create(
@@ -56,9 +57,11 @@ def new_store(
 
 
 def frame_metrics(
-    store: ScoreStore, data: PreparedData, metrics: Sequence[str], median_seconds: float
+    store: ScoreStore, data: PreparedData, metrics: Sequence[str], **settings: Any
 ) -> dict[str, float]:
     """Returns the frame-level ones among `metrics` of stored scores against `data`.
+
+    Settings are those of `evaluator.evaluate`, such as `median_seconds`.
 
     Leaves the table of all classes beside the scores, in `per_class.tsv`, and what was
     left out in `summary.json`. Where the data are a partial copy, `missing_clips` is
@@ -76,8 +79,8 @@ def frame_metrics(
         data.vocabulary,
         durations,
         metrics=wanted,
-        median_seconds=median_seconds,
         missing=missing,
+        **settings,
     )
     return _written(result, wanted, missing, store.path, "")
 

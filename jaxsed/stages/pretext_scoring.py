@@ -13,7 +13,7 @@ from jaxsed.data.records import PreparedData
 from jaxsed.errors import check_known
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models.masked_patches import MaskedPatchModel
-from jaxsed.stages.scoring import INT16_SCALE, run_all
+from jaxsed.stages.predictions import INT16_SCALE, run_all
 from jaxsed.training import sharding
 
 METRICS = ("pretext_accuracy", "nce", "mse")

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxsed import optim
 from jaxsed.augment import pipeline as augment
 from jaxsed.models import sed
-from jaxsed.stages.scoring import INT16_SCALE
+from jaxsed.stages.predictions import INT16_SCALE
 from jaxsed.training import overlap, sharding, step
 from jaxsed.training import state as train_state
 from jaxsed.training.patchout import patchout

@@ -1,160 +1,26 @@
-"""Scores a prepared data set with a model on the mesh."""
+"""Scores a prepared data set with a model on the mesh.
 
-import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+Recordings may be of any length: they are heard 10 s at a time, and what is said of the
+slices is put together again (`jaxsed.data.slices`).
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
+from jaxsed.data.slices import Slices
 from jaxsed.errors import InputError
 from jaxsed.evaluation.scores import ScoreStore
-from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS, offset_frames
+from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models.sed import SoundEventModel
 from jaxsed.stages.metrics import clip_metrics, frame_metrics, new_store, of_frames
-from jaxsed.training import sharding
-
-INT16_SCALE = 1 / 32768  # audio on the wire is 16 bit
-EVAL_SECONDS = CLIP_FRAMES * FRAME_SECONDS  # that are heard of a clip, 10 s
-
-
-@dataclasses.dataclass(frozen=True)
-class Predicted:
-    """What a model says of some clips of a data set; numpy, filler clips left out.
-
-    Attributes:
-        rows: int [b], rows in the data set.
-        logits: float16 [b, t, c] as they are stored: of 250 frames, or of one that is
-            the clip where frames are not asked for.
-        clip_logits: float32 [b, c].
-    """
-
-    rows: np.ndarray
-    logits: np.ndarray
-    clip_logits: np.ndarray
-
-
-def make_predict(
-    model: SoundEventModel, mesh: Mesh, param_shardings: Any, frames: bool = True
-) -> Callable[[Any, dict], dict]:
-    """Returns the compiled `(params, batch on the wire) -> outputs`, held everywhere.
-
-    Outputs are replicated, so every process sees the whole batch whichever part of
-    it the process fed.
-
-    Args:
-        model: the model.
-        mesh: devices.
-        param_shardings: how the parameters given later are laid out.
-        frames: whether anybody asks for frame-level logits.
-    """
-
-    def predict(params: Any, batch: dict) -> dict:
-        audio = batch["audio"].astype(jnp.float32) * INT16_SCALE
-        logits, out = model.apply({"params": params}, model.frontend(audio))
-        if not frames:
-            logits = out["clip_logits"][:, None]
-        return {
-            # As they are stored: half the bytes from device to device and to the host.
-            "logits": logits.astype(jnp.float16),
-            "clip_logits": out["clip_logits"].astype(jnp.float32),
-            "index": batch["index"],
-            "valid": batch["valid"],
-        }
-
-    return jax.jit(
-        predict,
-        in_shardings=(param_shardings, sharding.batch_sharding(mesh)),
-        out_shardings=sharding.replicated(mesh),
-    )
-
-
-def predict_all(
-    predict: Callable,
-    params: Any,
-    data: PreparedData,
-    mesh: Mesh,
-    sample_rate: int,
-    batch_size: int,
-    clip_seconds: float = EVAL_SECONDS,
-    workers: int = 0,
-) -> Iterator[Predicted]:
-    """Yields predictions for every clip, in order; arguments as of `run_all`.
-
-    Args:
-        predict: from `make_predict`.
-        params: on the devices.
-        data: the clips.
-        mesh: devices.
-        sample_rate: that the model hears, Hz.
-        batch_size: clips a forward pass.
-        clip_seconds: length of what the model is given.
-        workers: loader processes.
-    """
-    for out in run_all(
-        predict, params, data, mesh, sample_rate, batch_size, clip_seconds, workers
-    ):
-        yield Predicted(out["index"], out["logits"], out["clip_logits"])
-
-
-def run_all(
-    predict: Callable,
-    params: Any,
-    data: PreparedData,
-    mesh: Mesh,
-    sample_rate: int,
-    batch_size: int,
-    clip_seconds: float = EVAL_SECONDS,
-    workers: int = 0,
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yields what a compiled function gives for every clip, in order.
-
-    Of longer clips the first `clip_seconds` are heard, shorter ones are filled up. The
-    next batch is being computed while the caller has the last one.
-
-    Args:
-        predict: `(params, batch) -> {name: [b, ...]}`, `valid` among them.
-        params: on the devices.
-        data: the clips.
-        mesh: devices.
-        sample_rate: that the model hears, Hz.
-        batch_size: clips a forward pass; rounded up to what the devices can share.
-        clip_seconds: length of what the model is given.
-        workers: loader processes; 0 loads in threads.
-    """
-    batches = pipelines.evaluation_batches(
-        data,
-        batch_size=sharding.round_up_batch(batch_size, mesh),
-        clip_seconds=clip_seconds,
-        n_frames=int(offset_frames(clip_seconds)),
-        sample_rate=sample_rate,
-        targets=None,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        workers=workers,
-    )
-    with contextlib.closing(batches):
-        running = None
-        for batch in batches:
-            wanted = {name: batch[name] for name in ("audio", "index", "valid")}
-            started = predict(params, sharding.put_batch(wanted, mesh))
-            if running is not None:
-                yield _fetch(running)
-            running = started
-        yield _fetch(running)
-
-
-def _fetch(running: dict[str, jax.Array]) -> dict[str, np.ndarray]:
-    """Without the clips that fill up the last batch."""
-    out = jax.device_get(running)
-    return {name: array[out["valid"]] for name, array in out.items()}
+from jaxsed.stages.predictions import EVAL_SECONDS, make_predict, predict_all
 
 
 def require_frame_labels(data: PreparedData, use: str) -> None:
@@ -202,6 +68,10 @@ class Scorer:
     `ScoreStore` in `directory`, the newest replacing the one before, so that any metric
     can be computed later from what a run ends with.
 
+    A clip longer than 10 s is heard as slices of 10 s, one after the other, and the frames
+    of all are joined. Its clip logits are the mean of the slices' own, weighted by how
+    many frames of the clip they have.
+
     Args:
         model: the model.
         data: evaluation clips with their events.
@@ -210,10 +80,13 @@ class Scorer:
         param_shardings: how the parameters given later are laid out.
         directory: folder of the score store.
         metrics: of `evaluator.FRAME_METRICS` and `evaluator.CLIP_METRICS`.
-        median_seconds: width of the median filter; 0.48 in the paper (section III-A).
         batch_size: clips a forward pass.
-        clip_seconds: that are heard of a clip, where all metrics are of clips; 0 for 10.
+        clip_seconds: where all metrics are of clips, hears only so much of each, from its
+            start; 0 hears them to their end.
         workers: loader processes; 0 loads in threads.
+        slices: makes the slices that are heard, with the arguments of `Slices`; those of
+            a model without its encoder bring the encoder's frames.
+        **settings: of frame metrics, see `evaluator.evaluate`.
     """
 
     def __init__(
@@ -226,37 +99,39 @@ class Scorer:
         *,
         directory: Path,
         metrics: Sequence[str] = ("psds1", "psds1_macro", "pauroc"),
-        median_seconds: float = 0.48,
         batch_size: int = 32,
         clip_seconds: float = 0.0,
         workers: int = 0,
+        slices: Callable[..., Slices] = Slices,
+        **settings: Any,
     ):
         for metric in of_frames(metrics):
             require_frame_labels(data, metric)
             if clip_seconds not in (0.0, EVAL_SECONDS):
                 raise InputError(
-                    f"eval.clip_seconds={clip_seconds}: {metric} is of frames, and those "
-                    f"of {EVAL_SECONDS:g} s are stored: set it to 0"
+                    f"eval.clip_seconds={clip_seconds}: {metric} is of frames, for which "
+                    f"clips are heard to their end, {EVAL_SECONDS:g} s at a time: set it "
+                    "to 0"
                 )
+        self._frames = bool(of_frames(metrics))
         self._clip_seconds = clip_length(clip_seconds or EVAL_SECONDS, model)
-        self._frames = CLIP_FRAMES if of_frames(metrics) else 1
+        first_only = clip_seconds and not self._frames
+        self._slices = slices(data, self._clip_seconds, most=1 if first_only else None)
         self._sample_rate = model.frontend.sample_rate
-        self._predict = make_predict(
-            model, mesh, param_shardings, frames=self._frames > 1
-        )
+        self._predict = make_predict(model, mesh, param_shardings, self._frames)
         self._data, self._vocabulary, self._mesh = data, vocabulary, mesh
         self._directory = directory
         self._batch_size, self._workers = batch_size, workers
-        self._metrics, self._median_seconds = tuple(metrics), median_seconds
+        self._metrics, self._settings = tuple(metrics), settings
 
     def __call__(self, params: Any) -> dict[str, float]:
         """Returns the metrics; on processes other than 0 an empty dict."""
-        store = None
-        clip_logits = np.empty((len(self._data), len(self._vocabulary)), np.float32)
+        store, slices = None, self._slices
+        clip_logits = np.zeros((len(self._data), len(self._vocabulary)), np.float32)
         for predicted in predict_all(
             self._predict,
             params,
-            self._data,
+            slices,
             self._mesh,
             self._sample_rate,
             self._batch_size,
@@ -267,17 +142,21 @@ class Scorer:
                 continue
             if store is None:
                 store = self._new_store()
-            store.write(predicted.rows, predicted.logits)
-            clip_logits[predicted.rows] = predicted.clip_logits
+            slices.add_to_means(clip_logits, predicted.rows, predicted.clip_logits)
+            if self._frames:
+                clips, first_frames, _ = slices.slices(predicted.rows)
+                store.write(clips, predicted.logits, first_frames)
         if store is None:
             return {}
-        found = frame_metrics(store, self._data, self._metrics, self._median_seconds)
+        if not self._frames:
+            store.write(range(len(self._data)), clip_logits[:, None])
+        found = frame_metrics(store, self._data, self._metrics, **self._settings)
         return found | clip_metrics(
             clip_logits, self._vocabulary, self._data, self._metrics, store.path
         )
 
     def _new_store(self) -> ScoreStore:
-        seconds = FRAME_SECONDS if self._frames > 1 else self._clip_seconds
-        return new_store(
-            self._directory, self._data, self._vocabulary, self._frames, seconds
-        )
+        frames = self._slices.clip_frames, FRAME_SECONDS
+        if not self._frames:
+            frames = 1, self._clip_seconds
+        return new_store(self._directory, self._data, self._vocabulary, *frames)

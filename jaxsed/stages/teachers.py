@@ -15,7 +15,8 @@ from jax.sharding import Mesh
 from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models.sed import SoundEventModel
-from jaxsed.stages.scoring import INT16_SCALE, clip_length
+from jaxsed.stages.predictions import INT16_SCALE
+from jaxsed.stages.scoring import clip_length
 from jaxsed.training import sharding
 from jaxsed.weights import architecture, files, named
 

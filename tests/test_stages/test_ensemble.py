@@ -9,13 +9,18 @@ import jaxsed
 from configs import common
 from jaxsed.audio.decode import load_mono
 from jaxsed.data.records import PreparedData
+from jaxsed.data.slices import Slices
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.data.teacher_shard import TeacherShard
+from jaxsed.data.teacher_writer import TeacherLogitsWriter
 from jaxsed.errors import InputError
+from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.stages import ensemble, strong
 from jaxsed.training.logs import read_metrics
 from jaxsed.weights import files
+from tests.test_data.fakes import N_CLASSES, VOCABULARY
+from tests.test_stages.recordings import N_FRAMES, Recordings
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +235,34 @@ def test_a_disk_that_is_too_small_is_refused_before_any_work(
 def test_parts_that_are_none_are_refused(config, tmp_path, part):
     with pytest.raises(InputError, match=f"part={part}: expected INDEX/COUNT"):
         ensemble.run({**config, "part": part}, tmp_path)
+
+
+@pytest.mark.parametrize("targets", ["frames", "clip"])
+def test_logits_of_long_recordings_slices_are_put_together(targets, tmp_path):
+    data = Recordings()
+    slices = Slices(data, 10.0)
+    n_frames = 250 if targets == "frames" else 1
+    folder, sha = tmp_path / ensemble.EVAL_LOGITS, {"a teacher": "its sha256"}
+    with (
+        TeacherLogitsWriter(
+            folder, slices.ids, n_frames, VOCABULARY, sha, shard_clips=100
+        ) as writer,
+        writer.open_shard(0) as shard,
+    ):
+        shard.begin(1, len(slices))
+        nth = np.arange(len(slices), dtype=np.float16)[:, None, None]
+        shard.write(np.broadcast_to(nth, (len(slices), n_frames, N_CLASSES)))
+        shard.end()
+    metrics = ("pauroc",) if targets == "frames" else ("map",)
+    evaluation = {"metrics": metrics, "median_seconds": 0.0}
+    config = {"targets": targets, "teachers": {"a teacher": ""}, "eval": evaluation}
+    ensemble._evaluate(config, tmp_path, slices)
+    scores = ScoreStore(tmp_path / "scores")
+    # Slices: one of clip 0, three of clip 1, one of clip 2, two of clip 3.
+    if targets == "frames":
+        assert scores.n_frames.tolist() == N_FRAMES
+        frames = [*[1] * 250, *[2] * 250, *[3] * 108]
+        np.testing.assert_array_equal(scores.logits[1][:, 0], frames)
+    else:
+        mean = (1 * 250 + 2 * 250 + 3 * 108) / 608
+        np.testing.assert_allclose(scores.logits[:, 0, 0], [0, mean, 4, 5.5], rtol=1e-3)

@@ -1,0 +1,24 @@
+import numpy as np
+
+from jaxsed.data.clip_selection import ClipSelection
+from jaxsed.data.records import PreparedData
+from jaxsed.stages.predictions import predict_all
+from jaxsed.training import sharding
+
+
+def test_a_batch_is_computed_while_the_last_one_is_written(small):
+    data, mesh = PreparedData(small()["data"]["eval"]), sharding.make_mesh()
+    events = []
+
+    def predict(params, batch):
+        events.append("dispatched")
+        n, n_classes = len(batch["index"]), len(data.vocabulary)
+        outputs = {"logits": (n, 250, n_classes), "clip_logits": (n, n_classes)}
+        outputs = {name: np.zeros(shape) for name, shape in outputs.items()}
+        return outputs | {name: batch[name] for name in ("index", "valid")}
+
+    twice = ClipSelection(data, [*range(8), *range(8)])
+    for predicted in predict_all(predict, {}, twice, mesh, 16000, 3):
+        events.append(predicted.rows.tolist())
+    first, second = list(range(8)), list(range(8, 16))
+    assert events == ["dispatched", "dispatched", first, second]
