@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import coarse_to_fine as recipe
-from jaxsed.atomic import write_atomically
+from jaxsed.data.atomic import write_atomically
 from jaxsed.stages import phases
 
 METHODS = ("fshift", "avg_pool", "max_pool", "patch_bl", "patch_pi")
@@ -26,6 +27,7 @@ class Case:
         steps: of the baseline.
         head: see `models.heads`.
         max_lr: learning rate after the warm-up.
+        metric: what counts of an evaluation; the stage's where empty.
     """
 
     stage: str
@@ -33,11 +35,11 @@ class Case:
     steps: int
     head: str = "linear"
     max_lr: float = 1e-3
+    metric: str = ""
 
-    @property
-    def metric(self) -> str:
-        """What counts of an evaluation."""
-        return recipe.METRICS[self.stage]
+    def __post_init__(self):
+        if not self.metric:
+            object.__setattr__(self, "metric", recipe.METRICS[self.stage])
 
 
 CASES = {
@@ -45,7 +47,10 @@ CASES = {
     "frame_tiny": Case("strong", "tiny_atst_frame", 1000),
     "clip_mid": Case("weak", "mid_atst_frame", 500, max_lr=5e-4),
     "frame_mid": Case("strong", "mid_atst_frame", 500, max_lr=5e-4),
-    "clip_ast": Case("weak", "tiny_ast_s16", 1200, "tokens"),
+}
+# Whose weights are carried from C=4 to 2 to 1 after so many steps, on single sounds.
+TRANSFERS = {
+    "carried_ast": Case("weak", "tiny_ast_s16", 2500, "tokens", metric="accuracy"),
 }
 
 
@@ -56,17 +61,34 @@ def scaled(case: Case, scale: float) -> Case:
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A way to train: phases of falling compression; the baseline is one phase."""
+    """A way to train: phases of falling compression; the baseline is one phase.
+
+    Attributes:
+        method: of compression.
+        phases: their factors.
+        coarse: part of the steps before the last phase; 0 for the paper's rule.
+    """
 
     method: str = "none"
     phases: str = "1"
+    coarse: float = 0.0
 
     @property
     def title(self) -> str:
         """What the table calls it."""
         if self.phases == "1":
             return "baseline"
-        return f"{'restart' if self.method == 'none' else self.method} {self.phases}"
+        method = "restart" if self.method == "none" else self.method
+        part = f" ({self.coarse:.0%} coarse)" if self.coarse else ""
+        return f"{method} {self.phases}{part}"
+
+    def lengths(self, steps: int) -> tuple[int, ...]:
+        """Returns the steps of each phase of a training of `steps`."""
+        n_phases = len(self.compressions)
+        if not self.coarse:
+            return tuple(phases.lengths(steps, n_phases))
+        each = round(self.coarse * steps / (n_phases - 1))
+        return (*[each] * (n_phases - 1), steps - each * (n_phases - 1))
 
     @property
     def compressions(self) -> list[str]:
@@ -80,6 +102,8 @@ VARIANTS = (
     BASELINE,
     Variant("none", "1-1"),
     *(Variant(method, text) for text in PHASES for method in METHODS),
+    # Not in the paper: what half of all steps would save.
+    *(Variant(method, "4-1", 0.5) for method in ("fshift", "patch_pi")),
 )
 
 
@@ -116,9 +140,9 @@ class Cells:
             return
         folder = path.with_suffix("")
         result = work(folder)
-        write_atomically(path, json.dumps(result))
+        write_atomically(path, json.dumps(result).encode())
         shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, key: Sequence[Any]) -> Path:
-        name = "-".join(str(part).replace(" ", "_") for part in key)
+        name = "-".join(re.sub(r"[^\w.-]+", "_", str(part)) for part in key)
         return self._workdir / f"{name}.json"

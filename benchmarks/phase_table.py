@@ -9,7 +9,6 @@ import numpy as np
 
 from benchmarks.phase_cells import BASELINE, METHODS, VARIANTS, Case, Cells, Variant
 from jaxsed.models import sed
-from jaxsed.stages import phases
 from jaxsed.stages.cost import clip_operations
 
 CLIP_SECONDS = 10.0
@@ -35,7 +34,7 @@ def costs(
         stop: phase, from 1, and step in it.
         seconds: of a step at each compression.
     """
-    lengths = phases.lengths(case.steps, len(variant.compressions))
+    lengths = variant.lengths(case.steps)
     phase, step = stop
     taken = (*lengths[: phase - 1], step)
     per_step = [
@@ -99,7 +98,7 @@ def savings(case, variant, runs, quality, spent, seconds) -> list[str]:
 def transfer_rows(cells: Cells, name: str, n_seeds: int) -> Iterator[list[str]]:
     """Yields a line a method: quality untrained, at C=4, and carried to 2 and 1."""
     for method in METHODS:
-        runs = [cells.get(name, "transfer", method, seed) for seed in range(n_seeds)]
+        runs = [cells.get(name, method, seed) for seed in range(n_seeds)]
         runs = [found for found in runs if found]
         if runs:
             yield [method, *(spread(column) for column in zip(*runs, strict=True))]
@@ -119,7 +118,12 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in text)
 
 
-def report(cells: Cells, cases: Mapping[str, Case], n_seeds: int) -> str:
+def report(
+    cells: Cells,
+    cases: Mapping[str, Case],
+    transfers: Mapping[str, Case],
+    n_seeds: int,
+) -> str:
     """Returns the measured part of the page."""
     parts = []
     for name, case in cases.items():
@@ -127,6 +131,13 @@ def report(cells: Cells, cases: Mapping[str, Case], n_seeds: int) -> str:
         if tables:
             title = f"### {name}: {case.encoder}, {case.stage}, {case.steps} steps\n"
             parts += [title, *tables]
+    for name, case in transfers.items():
+        if lines := list(transfer_rows(cells, name, n_seeds)):
+            header = ("carried over", "untrained", f"{case.steps} steps at C=4")
+            title = (
+                f"### {name}: {case.encoder}, {case.metric} on scenes of one sound\n"
+            )
+            parts += [title, table((*header, "carried to C=2", "to C=1"), lines)]
     return "\n".join(parts)
 
 
@@ -138,9 +149,6 @@ def case_tables(cells: Cells, name: str, case: Case, n_seeds: int) -> Iterator[s
         yield table(header, lines)
     if seconds := cells.get(name, "seconds"):
         yield step_table(case, seconds)
-    if lines := list(transfer_rows(cells, name, n_seeds)):
-        header = ("carried over", "untrained", "trained at C=4")
-        yield table((*header, "carried to C=2", "to C=1"), lines)
 
 
 def step_table(case: Case, seconds: Mapping[str, float]) -> str:

@@ -1,0 +1,76 @@
+"""Scenes of one sound each, all classes equally often: what carried weights are asked.
+
+Chance is one in twenty there, and accuracy says how far above it a model is. Three
+splits: `train`; `validation`, other scenes of the same recordings; and `eval`, of
+recordings that no other split holds.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import soundfile
+
+from jaxsed.data.layouts import clips
+from jaxsed.data.prepare import prepare
+from jaxsed.data.recordings import table
+from jaxsed.data.recordings.scenes import SAMPLE_RATE, render_scene, scene_events
+
+# Split -> (whose recordings, scenes a class).
+SCENES = {"train": ("train", 20), "validation": ("train", 8), "eval": ("eval", 8)}
+SEED = 0
+
+
+def chance() -> float:
+    """Returns the accuracy of who knows nothing: all classes are equally frequent."""
+    return 1 / len(table.events_by_class("train"))
+
+
+def make(folder: Path, scale: float = 1.0) -> Path:
+    """Mixes and prepares the scenes; what is there is kept.
+
+    Args:
+        folder: gets `sounds/` and `prepared/`.
+        scale: of the numbers of scenes.
+
+    Returns:
+        The prepared folder, with one folder a split in it.
+    """
+    prepared, sounds = folder / "prepared", folder / "sounds"
+    if not (sounds / "sounds.csv").exists():
+        write(
+            sounds, {split: (of, round(scale * n)) for split, (of, n) in SCENES.items()}
+        )
+    for split in SCENES:
+        prepare(clips.read(sounds, split), prepared / split)
+    return prepared
+
+
+def write(folder: Path, scenes: Mapping[str, tuple[str, int]]) -> None:
+    """Writes sounds and, last, the table that says what they are and of which split."""
+    places = {of: single(of) for of, _ in scenes.values()}
+    rows = []
+    for split, (of, per_class) in scenes.items():
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        missing = dict.fromkeys(table.events_by_class(of), per_class)
+        while any(missing.values()):
+            index, mid, name = next(places[of])
+            if not missing[mid]:
+                continue
+            missing[mid] -= 1
+            file = f"{split}/{of}_{index}.flac"
+            wave = render_scene(SEED, of, index).wave
+            soundfile.write(folder / file, wave, SAMPLE_RATE, subtype="PCM_16")
+            rows.append((file, name, split))
+    with (folder / "sounds.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("filename", "label", "split"), *rows])
+
+
+def single(of: str) -> Iterator[tuple[int, str, str]]:
+    """Yields (number, class id, class name) of the scenes in which one event sounds."""
+    index = 0
+    while True:
+        events = scene_events(SEED, of, index)
+        if len(events) == 1:
+            yield index, events[0].mid, events[0].display_name
+        index += 1
