@@ -1,11 +1,11 @@
 """Scenes of one sound each, all classes equally often: what carried weights are asked.
 
-Chance is one in twenty there, and accuracy says how far above it a model is. Three
-splits: `train`; `validation`, other scenes of the same recordings; and `eval`, of
-recordings that no other split holds.
+Chance is one in twenty there, and accuracy says how far above it a model is. Two
+splits: `train`, and `validation`, other scenes of the same recordings.
 """
 
 import csv
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from jaxsed.data.prepare import prepare
 from jaxsed.data.recordings import table
 from jaxsed.data.recordings.scenes import SAMPLE_RATE, render_scene, scene_events
 
-# Split -> (whose recordings, scenes a class).
-SCENES = {"train": ("train", 20), "validation": ("train", 8), "eval": ("eval", 8)}
+SCENES = {"train": 20, "validation": 8}  # of each class
+RECORDINGS = "train"
 SEED = 0
 
 
 def chance() -> float:
     """Returns the accuracy of who knows nothing: all classes are equally frequent."""
-    return 1 / len(table.events_by_class("train"))
+    return 1 / len(table.events_by_class(RECORDINGS))
 
 
 def make(folder: Path, scale: float = 1.0) -> Path:
@@ -38,39 +38,34 @@ def make(folder: Path, scale: float = 1.0) -> Path:
     """
     prepared, sounds = folder / "prepared", folder / "sounds"
     if not (sounds / "sounds.csv").exists():
-        write(
-            sounds, {split: (of, round(scale * n)) for split, (of, n) in SCENES.items()}
-        )
+        write(sounds, {split: round(scale * n) for split, n in SCENES.items()})
     for split in SCENES:
         prepare(clips.read(sounds, split), prepared / split)
     return prepared
 
 
-def write(folder: Path, scenes: Mapping[str, tuple[str, int]]) -> None:
+def write(folder: Path, scenes: Mapping[str, int]) -> None:
     """Writes sounds and, last, the table that says what they are and of which split."""
-    places = {of: single(of) for of, _ in scenes.values()}
-    rows = []
-    for split, (of, per_class) in scenes.items():
+    rows, places = [], single()
+    for split, per_class in scenes.items():
         (folder / split).mkdir(parents=True, exist_ok=True)
-        missing = dict.fromkeys(table.events_by_class(of), per_class)
+        missing = dict.fromkeys(table.events_by_class(RECORDINGS), per_class)
         while any(missing.values()):
-            index, mid, name = next(places[of])
+            index, mid, name = next(places)
             if not missing[mid]:
                 continue
             missing[mid] -= 1
-            file = f"{split}/{of}_{index}.flac"
-            wave = render_scene(SEED, of, index).wave
+            file = f"{split}/{index}.flac"
+            wave = render_scene(SEED, RECORDINGS, index).wave
             soundfile.write(folder / file, wave, SAMPLE_RATE, subtype="PCM_16")
             rows.append((file, name, split))
     with (folder / "sounds.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("filename", "label", "split"), *rows])
 
 
-def single(of: str) -> Iterator[tuple[int, str, str]]:
+def single() -> Iterator[tuple[int, str, str]]:
     """Yields (number, class id, class name) of the scenes in which one event sounds."""
-    index = 0
-    while True:
-        events = scene_events(SEED, of, index)
+    for index in itertools.count():
+        events = scene_events(SEED, RECORDINGS, index)
         if len(events) == 1:
             yield index, events[0].mid, events[0].display_name
-        index += 1

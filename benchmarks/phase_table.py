@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import phase_sounds
 from benchmarks.phase_cells import BASELINE, METHODS, VARIANTS, Case, Cells, Variant
 from jaxsed.models import sed
 from jaxsed.stages.cost import clip_operations
@@ -134,9 +135,8 @@ def report(
     for name, case in transfers.items():
         if lines := list(transfer_rows(cells, name, n_seeds)):
             header = ("carried over", "untrained", f"{case.steps} steps at C=4")
-            title = (
-                f"### {name}: {case.encoder}, {case.metric} on scenes of one sound\n"
-            )
+            title = f"### {name}: {case.encoder}, {case.metric} on single sounds"
+            title += f" (chance: {phase_sounds.chance():.2f})\n"
             parts += [title, table((*header, "carried to C=2", "to C=1"), lines)]
     return "\n".join(parts)
 

@@ -14,11 +14,13 @@ from benchmarks import (
     evaluation,
     loader,
     phase_cells,
+    phase_sounds,
     phase_table,
     step,
     where_time_goes,
 )
 from benchmarks.side_by_side import Contender, race
+from jaxsed.data.records import PreparedData
 from jaxsed.models.attention import attend
 
 WORKER = """
@@ -154,3 +156,17 @@ def test_what_a_training_saves_is_counted_up_to_the_evaluation_that_passes(
     cells.make(("case", "seconds"), lambda folder: 1 / 0)
     phase_cells.Cells(tmp_path, seconds=-1).make(("new",), lambda folder: 1 / 0)
     assert cells.get("new") is None
+
+
+def test_single_sounds_are_of_every_class_and_no_scene_is_in_two_splits(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(phase_sounds, "SCENES", {"train": 1, "validation": 1})
+    prepared = phase_sounds.make(tmp_path)
+    splits = [PreparedData(prepared / split) for split in ("train", "validation")]
+    for data in splits:
+        labels = [event.label for row in range(len(data)) for event in data.events(row)]
+        assert sorted(labels) == list(range(20)) and data.labels == "single"
+    numbers = [{clip.split("-")[1] for clip in data.ids} for data in splits]
+    assert not numbers[0] & numbers[1]
+    assert phase_sounds.chance() == 1 / 20
