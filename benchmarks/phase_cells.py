@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import coarse_to_fine as recipe
-from jaxsed.data.atomic import write_atomically
+from jaxsed.atomic import write_atomically
 from jaxsed.stages import phases
 
 METHODS = ("fshift", "avg_pool", "max_pool", "patch_bl", "patch_pi")
