@@ -118,7 +118,9 @@ class TrainingBatches:
     def identity(self) -> dict:
         """Returns what a saved position refers to; a JSON-able dict."""
         shape = self.examples.shape
+        encoder = getattr(self.examples.data, "encoder_hash", None)
         return {
+            **({"encoder": encoder[:12]} if encoder else {}),
             "data": self.examples.data.manifest_hash,
             "sampling": self.order.sampling,
             "seed": self.order.seed,

@@ -103,6 +103,13 @@ class SoundEventModel(nn.Module):
         """The front-end, callable `wave [b, n] -> mel [b, t, f]`."""
         return self.compression.of_preset(PRESETS[self.encoder.frontend])
 
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Names of all outputs that sequence model and heads work on."""
+        head = HEADS[self.head]
+        names = ("aligned",) if head.hears_sequence else ()
+        return names if head.needs is None else (*names, head.needs)
+
     @nn.compact
     def __call__(
         self, mel: jax.Array, n_mel_frames: jax.Array | None = None
@@ -132,11 +139,16 @@ class SoundEventModel(nn.Module):
             )
         frames, out = self.encoder(mel, n_mel_frames)
         aligned = self._aligned(frames, mel.shape[1], n_mel_frames)
-        out = {**out, "frames": frames, "aligned": aligned}
+        encoded = {**out, "frames": frames, "aligned": aligned}
+        return self._scored(encoded, mel.shape[1], n_mel_frames)
+
+    @nn.nowrap  # its layers are those of the method that calls it
+    def _scored(self, encoded, mel_length, n_mel_frames=None):
+        """What comes after the encoder: `__call__`'s results, of what it `heard`."""
         length = None
         if n_mel_frames is not None:
             length = self.frontend.n_label_frames(n_mel_frames)
-        sequence = aligned
+        sequence = encoded.get("aligned")
         if self.sequence_kind != "none":
             sequence = SequenceModel(
                 self.sequence_kind,
@@ -144,13 +156,13 @@ class SoundEventModel(nn.Module):
                 self.sequence_layers,
                 self.dtype,
                 name="sequence",
-            )(aligned, length)
-        out["sequence"] = sequence
+            )(sequence, length)
+        out = {**encoded, "sequence": sequence}
         heard = Heard(
             sequence,
             length,
             out,
-            lambda values: self._aligned(values, mel.shape[1], n_mel_frames),
+            lambda values: self._aligned(values, mel_length, n_mel_frames),
         )
         logits, out["clip_logits"] = HEADS[self.head].logits(heard, self.n_classes)
         return logits, out
