@@ -14,6 +14,7 @@ from jaxsed.errors import InputError
 from jaxsed.evaluation import evaluate_command, tune_command
 from jaxsed.inference import detect_command
 from jaxsed.plan import cost_command, plan_command
+from jaxsed.tables import table_command
 from jaxsed.weights import convert_command, weights_command
 
 # Each module offers `configure(parser)` and `run(args) -> exit status`, and imports
@@ -23,6 +24,7 @@ COMMANDS = {
     "prepare": prepare_command,
     "evaluate": evaluate_command,
     "tune": tune_command,
+    "table": table_command,
     "plan": plan_command,
     "cost": cost_command,
     "convert": convert_command,

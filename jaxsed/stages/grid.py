@@ -256,9 +256,11 @@ def _report(result: Mapping[str, Any], workdir: Path) -> None:
 
 def _listed(reasons: Mapping[str, str]) -> str:
     """Names cells, with the reason of the first: often it is that of all."""
-    names = list(reasons)
-    more = f" and {len(names) - NAMED_CELLS} more" if len(names) > NAMED_CELLS else ""
-    return f"{', '.join(names[:NAMED_CELLS])}{more} ({names[0]}: {reasons[names[0]]})"
+    first, *others = reasons
+    more = ", ".join(others[: NAMED_CELLS - 1])
+    if len(others) >= NAMED_CELLS:
+        more += f" and {len(others) - NAMED_CELLS + 1} more"
+    return f"{first}: {reasons[first]}" + (f"; also {more}" if others else "")
 
 
 def _say(text: str) -> None:

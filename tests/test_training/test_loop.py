@@ -102,7 +102,7 @@ def test_a_loss_that_is_not_finite_names_step_and_clips_and_is_not_saved(tmp_pat
     expected = (
         rf"the loss of step {bad} is inf \(step {bad - 1} is kept\).* {names} and "
     )
-    with pytest.raises(InputError, match=expected):
+    with pytest.raises(loop.Diverged, match=expected):
         run(tmp_path, loss=explode, cadence=loop.Cadence(50, 50, 50, bad - 1))
     assert Checkpoints(tmp_path / "checkpoints").latest_step == bad - 1
     report = json.loads((tmp_path / "not_finite.json").read_text())
