@@ -91,7 +91,12 @@ def training(stage: str) -> ConfigDict:
                 "metrics": ("psds1", "psds1_macro", "pauroc"),
                 "median_seconds": 0.48,
                 "batch_size": 64,
-                "clip_seconds": 0.0,  # heard of a clip, for metrics of clips; 0: 10
+                "clip_seconds": 0.0,  # heard of a clip, for metrics of clips; 0: all of it
+                # Of scores and, where a metric takes detections, of those.
+                "postprocess": "median",  # | hear | class_medians | sebb
+                "min_seconds": 0.0,  # hear: shorter detections are left out
+                "threshold": 0.5,
+                "keep_empty_clips": False,  # clips without events are scored as well
             },
             "mesh": {"data": -1, "fsdp": 1},
             "overlap": True,  # TPUs exchange gradients while they compute
