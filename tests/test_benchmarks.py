@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +17,15 @@ from benchmarks import (
     phase_cells,
     phase_sounds,
     phase_table,
+    postprocessing,
     step,
     where_time_goes,
 )
 from benchmarks.side_by_side import Contender, race
 from jaxsed.data.records import PreparedData
+from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.models.attention import attend
+from tests.test_evaluation import cases
 
 WORKER = """
 from benchmarks.side_by_side import serve
@@ -170,3 +174,29 @@ def test_single_sounds_are_of_every_class_and_no_scene_is_in_two_splits(
     numbers = [{clip.split("-")[1] for clip in data.ids} for data in splits]
     assert not numbers[0] & numbers[1]
     assert phase_sounds.chance() == 1 / 20
+
+
+def test_post_processing_is_tuned_on_one_half_and_tested_on_the_other(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    events = cases.random_events(rng, 8, 2)
+    logits = cases.random_logits(rng, events, 2)
+    vocabulary = cases.vocabulary(2)
+    store = ScoreStore.create(tmp_path / "s", list(events), vocabulary)
+    store.write(np.arange(8), logits)
+    data = SimpleNamespace(
+        ids=list(events),
+        durations=[10.0] * 8,
+        vocabulary=vocabulary,
+        events=list(events.values()).__getitem__,
+    )
+    first, second = postprocessing.split(data)
+    assert len(first) == len(second) == 4 and not first.keys() & second.keys()
+    arguments = data, first, second, 0.5
+    found = {
+        name: [np.array(postprocessing.measured(name, store, *arguments))] * 2
+        for name in ("median 0.48 s", "class_medians, tuned")
+    }
+    assert all(0 <= value <= 1 for runs in found.values() for value in runs[0])
+    postprocessing.print_table(found)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and lines[2].startswith("| median 0.48 s | 0.")
