@@ -31,22 +31,21 @@ _LATEX = {
 
 def markdown(table: Table, digits: int, notes: Sequence[str]) -> str:
     """Returns the table, aligned for reading as plain text too, and the notes below it."""
-    header = ["", *_titles(table)]
-    lines = [header]
+    lines = [["", *_titles(table)]]
     for row in table.rows:
         cells = [row.replace("|", "\\|")]
         for column in table.columns:
             entry = table.entries.get((row, column))
-            text = _score(entry, digits, " ± ")
-            cells.append(f"**{text}**" if entry and entry.is_best else text)
-            cells[-1] += MARKS.get(entry.verdict, "") if entry else ""
+            text = _score(entry, digits)
+            if entry:
+                text = f"**{text}**" if entry.is_best else text
+                text += MARKS.get(entry.verdict, "")
+            cells.append(text)
         lines.append(cells)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    rule = "|".join(
-        "-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)
-    )
-    text = [_aligned(lines[0], widths), f"|{rule}|"]
-    text += [_aligned(line, widths) for line in lines[1:]]
+    first, *others = (max(map(len, column)) for column in zip(*lines))
+    rule = ["-" * (first + 2), *("-" * (width + 1) + ":" for width in others)]
+    text = [_aligned(line, (first, *others)) for line in lines]
+    text.insert(1, f"|{'|'.join(rule)}|")
     return "\n".join([*text, "", *(f"- {note}" for note in notes)]) + "\n"
 
 
@@ -62,9 +61,11 @@ def latex(table: Table, digits: int, notes: Sequence[str]) -> str:
         cells = [_escaped(row)]
         for column in table.columns:
             entry = table.entries.get((row, column))
-            text = _escaped(_score(entry, digits, " ± "))
-            cells.append(rf"\textbf{{{text}}}" if entry and entry.is_best else text)
-            cells[-1] += LATEX_MARKS.get(entry.verdict, "") if entry else ""
+            text = _escaped(_score(entry, digits))
+            if entry:
+                text = rf"\textbf{{{text}}}" if entry.is_best else text
+                text += LATEX_MARKS.get(entry.verdict, "")
+            cells.append(text)
         lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     if notes:
@@ -173,7 +174,7 @@ def _titles(table: Table) -> list[str]:
     return [f"{column} ({table.column_metric(column)})" for column in table.columns]
 
 
-def _score(entry: Entry | None, digits: int, plus_minus: str) -> str:
+def _score(entry: Entry | None, digits: int) -> str:
     if entry is None:
         return "-"
     scale = 1 if entry.metric in NOT_IN_PERCENT else 100
@@ -181,7 +182,7 @@ def _score(entry: Entry | None, digits: int, plus_minus: str) -> str:
     text = f"{scale * entry.samples.mean:.{digits}f}"
     if entry.samples.spread is None:
         return text
-    return f"{text}{plus_minus}{scale * entry.samples.spread:.{digits}f}"
+    return f"{text} ± {scale * entry.samples.spread:.{digits}f}"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

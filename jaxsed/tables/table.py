@@ -11,6 +11,8 @@ from jaxsed.evaluation.significance import ALPHA, BETTER_BELOW, epsilon_min
 from jaxsed.tables.runs import Run
 
 HIGHER, LOWER = "higher", "lower"
+# (fold, seed) -> a run of the cell, and what it shows.
+_Scored = dict[tuple[str, int], tuple[Run, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,22 +91,7 @@ def tabulate(
         InputError: no run has what is to be shown, runs of one column show different
             metrics, or there is no such row.
     """
-    left_out: dict[Path, str] = {}
-    scored: dict[tuple[str, str], dict[tuple[str, int], tuple[Run, str]]] = {}
-    for run, row, column in zip(runs, rows, columns):
-        metric = _metric(run, metrics)
-        of_cell = scored.setdefault((row, column), {})
-        earlier = of_cell.get((run.fold, run.seed))
-        if run.scores.get(metric) is None:
-            left_out[run.folder] = _lacking(run, metric, metrics)
-        elif earlier:
-            left_out[run.folder] = (
-                f"{earlier[0].folder} is the same cell ({row}; {column}) with the same "
-                "seed: give one of them, or tell the rows apart with NAME=RUN"
-            )
-        else:
-            of_cell[run.fold, run.seed] = (run, metric)
-    scored = {place: of_cell for place, of_cell in scored.items() if of_cell}
+    scored, left_out = _collected(runs, rows, columns, metrics)
     if not scored:
         raise InputError(
             "no run has a score to show"
@@ -124,6 +111,31 @@ def tabulate(
     return _compared(table), left_out
 
 
+def _collected(
+    runs: Sequence[Run],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    metrics: Sequence[str],
+) -> tuple[dict[tuple[str, str], _Scored], dict[Path, str]]:
+    """Returns the runs of each cell, and why others are in none."""
+    left_out: dict[Path, str] = {}
+    scored: dict[tuple[str, str], _Scored] = {}
+    for run, row, column in zip(runs, rows, columns):
+        metric = _metric(run, metrics)
+        of_cell = scored.get((row, column), {})
+        if run.scores.get(metric) is None:
+            left_out[run.folder] = _lacking(run, metric, metrics)
+        elif (run.fold, run.seed) in of_cell:
+            earlier, _ = of_cell[run.fold, run.seed]
+            left_out[run.folder] = (
+                f"{earlier.folder} is the same cell ({row}; {column}) with the same "
+                "seed: give one of them, or tell the rows apart with NAME=RUN"
+            )
+        else:
+            scored.setdefault((row, column), {})[run.fold, run.seed] = (run, metric)
+    return scored, left_out
+
+
 def _metric(run: Run, metrics: Sequence[str]) -> str:
     if not metrics:
         return run.metric
@@ -136,9 +148,7 @@ def _lacking(run: Run, metric: str, metrics: Sequence[str]) -> str:
     return f"it has no {' or '.join(metrics or [metric])}, but {', '.join(run.scores)}"
 
 
-def _entry(
-    place: tuple[str, str], of_cell: Mapping[tuple[str, int], tuple[Run, str]]
-) -> Entry:
+def _entry(place: tuple[str, str], of_cell: _Scored) -> Entry:
     for what, values in (
         ("data", {run.data for run, _ in of_cell.values()}),
         ("metrics", {metric for _, metric in of_cell.values()}),

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.training.logs import MetricsLog, is_done, read_metrics
+from jaxsed.training.logs import MetricsLog, evaluations, is_done, read_metrics
 
 
 def test_lines_are_plain_json(tmp_path):
@@ -66,3 +66,14 @@ def test_tensorboard_files_are_written(tmp_path):
     log = MetricsLog(tmp_path, tensorboard=True)
     log.write(1, {"train/loss": 1.0, "eval/psds1": float("nan")})
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_evaluations_are_found_by_metric_the_last_of_the_model_that_is_left():
+    lines = [
+        {"step": 0, "train/loss": 1.0},
+        {"step": 2, "eval/map": 0.1, "eval/psds1": None},
+        {"step": 2, "average/map": 0.2},
+        {"step": 2, "done": True},
+    ]
+    assert evaluations(lines) == [{"map": 0.1, "psds1": None}, {"map": 0.2}]
+    assert evaluations(lines[:1]) == []
