@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed_dev
+DOCS := $(VENV)/.installed_docs
 RUN ?= runs/demo
 
-.PHONY: demo test lint bench install clean
+.PHONY: demo test lint bench docs notebooks install clean
 install: $(STAMP)
 
 $(STAMP): setup.py
@@ -19,6 +20,10 @@ $(STAMP): setup.py
 
 $(DEV): $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@
 
 demo: $(STAMP)
@@ -34,5 +39,12 @@ lint: $(DEV)
 bench: $(DEV)
 	JAX_PLATFORMS=cpu $(BIN)/python -m benchmarks.pipeline_ablation --workdir=runs/ablation
 
+notebooks: $(DEV)
+	$(BIN)/python -m notebooks.execute
+
+docs: $(DOCS)
+	JAX_PLATFORMS=cpu $(BIN)/python -m mkdocs build --strict
+	@echo "open site/index.html"
+
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) runs build site *.egg-info
