@@ -297,3 +297,27 @@ def test_accuracy_is_of_the_clips_that_have_a_label():
     assert [row["missing"] for row in result.per_class] == [0, 3]
     assert "1 clips without a label" in result.notes[0]
     assert "3 of the 7 clips" in result.notes[1]
+
+
+def test_what_lies_behind_10_s_counts(tmp_path):
+    """In a store of clips of several lengths, by measures of every kind."""
+    events = {
+        "a": [Event(2.0, 3.0, 0)],
+        "b": [Event(31.0, 33.0, 1), Event(48.0, 50.0, 0)],
+    }
+    store = ScoreStore.create(
+        tmp_path / "s", list(events), cases.vocabulary(2), n_frames=[250, 1250]
+    )
+    logits = np.full((2, 1250, 2), -5.0)
+    for row, of_clip in enumerate(events.values()):
+        for onset, offset, label in of_clip:
+            logits[row, round(onset * 25) : round(offset * 25), label] = 5.0
+    store.write([0], logits[:1, :250])
+    store.write([1], logits[1:])
+    wanted = {"psds1_macro": 1, "pauroc": 1, "event_f1": 1, "segment_1s_er": 0}
+    arguments = store.vocabulary, {"a": 10.0, "b": 50.0}, list(wanted), 0.0
+    found = evaluator.evaluate(ScoreStore(tmp_path / "s"), events, *arguments).summary
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted)
+    missed = events | {"b": [Event(31.0, 33.0, 1), Event(40.0, 42.0, 0)]}
+    found = evaluator.evaluate(store, missed, *arguments).summary
+    assert found["event_f1"] < 1 and found["psds1_macro"] < 1
