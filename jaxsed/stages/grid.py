@@ -251,7 +251,10 @@ def _report(result: Mapping[str, Any], workdir: Path) -> None:
         print(f"all of it is in {workdir / grid_result.NAME}")
     without = result["without_score"]
     if without:
-        raise PartlyDone(f"{len(without)} cells have no score: {_listed(without)}")
+        n_cells = sum(len(setting["scores"]) for setting in result["settings"])
+        raise PartlyDone(
+            f"no score from {len(without)} of {n_cells} cells: {_listed(without)}"
+        )
 
 
 def _listed(reasons: Mapping[str, str]) -> str:

@@ -178,7 +178,7 @@ def test_what_the_selection_does_not_look_at_is_trained_for_the_selected_alone(
 def test_a_diverged_setting_is_out_and_not_tried_again(toys, tmp_path, capsys):
     toys.failures[3e-4, 1] = FAILURE["diverged"]
     with pytest.raises(
-        PartlyDone, match=r"1 cells have no score: max_lr_0.0003/seed_1"
+        PartlyDone, match=r"no score from 1 of 6 cells: max_lr_0.0003/s"
     ):
         start(toys, tmp_path)
     found = result(tmp_path)
