@@ -61,7 +61,7 @@ def run(config: Mapping[str, Any], workdir: Path, stages: Mapping[str, Stage]) -
             could be trained.
         PartlyDone: some cells failed; all others are done.
     """
-    check_known("stage of a grid's base", config["base"]["stage"], stages)
+    _check_base(config["base"], stages)
     share = Share.of(config["part"]) if config["part"] else Share(0, 1)
     criterion = selection.Criterion.of(config)
     cells = expand(config, workdir)
@@ -237,6 +237,16 @@ class Grid:
             chosen,
             runs,
             without,
+        )
+
+
+def _check_base(base: Mapping[str, Any], stages: Mapping[str, Stage]) -> None:
+    check_known("stage of a grid's base", base["stage"], stages)
+    last = result_config(base)
+    if "steps" not in last:  # it trains nothing
+        raise InputError(
+            f"a grid's base ends with the stage {last['stage']}: expected a training, "
+            "phases, or a chain that ends with one"
         )
 
 

@@ -67,6 +67,7 @@ def config_of(rates=RATES, seeds=SEEDS, test="d/test", part="", select_seeds=0):
         "data": {"train": "d/train", "eval": "d/valid", "workers": 0},
         "eval": {"metrics": ("psds1",)},
         "mesh": {"data": -1},
+        "steps": 9,
     }
     return {
         "stage": "grid",
@@ -292,6 +293,16 @@ def test_the_stage_is_there(tmp_path):
     config["base"]["stage"] = "storng"
     with pytest.raises(InputError, match=r"a grid's base 'storng'.*test, .*grid"):
         run_config(config, tmp_path)
+
+
+def test_only_trainings_make_a_grid(toys, tmp_path):
+    links = {"train": {"stage": "strong", "steps": 1}, "last": {"stage": "summary"}}
+    chain = {"stage": "chain", "order": ("train", "last"), "links": links}
+    config = config_of() | {"base": chain}
+    with pytest.raises(
+        InputError, match="base ends with the stage summary: expected a"
+    ):
+        grid.run(config, tmp_path, {"chain": None})
 
 
 def test_a_real_training_is_tested_as_it_was_evaluated(small, tmp_path):
