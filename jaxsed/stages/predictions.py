@@ -14,6 +14,7 @@ from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
 from jaxsed.data.slices import Slices
 from jaxsed.labels.events import CLIP_FRAMES, FRAME_SECONDS, offset_frames
+from jaxsed.models.heads_alone import HeadsAlone
 from jaxsed.models.sed import SoundEventModel
 from jaxsed.training import sharding
 
@@ -54,8 +55,7 @@ def make_predict(
     """
 
     def predict(params: Any, batch: dict) -> dict:
-        audio = batch["audio"].astype(jnp.float32) * INT16_SCALE
-        logits, out = model.apply({"params": params}, model.frontend(audio))
+        logits, out = model.apply({"params": params}, *inputs_of(model, batch))
         if not frames:
             logits = out["clip_logits"][:, None]
         return {
@@ -71,6 +71,17 @@ def make_predict(
         in_shardings=(param_shardings, sharding.batch_sharding(mesh)),
         out_shardings=sharding.replicated(mesh),
     )
+
+
+def inputs_of(model: SoundEventModel, batch: dict) -> tuple[jax.Array, ...]:
+    """Returns what a model is called with, of a batch on the wire.
+
+    That is the mel spectrograms of its audio, or the stored frames that its heads hear.
+    """
+    if isinstance(model, HeadsAlone):
+        return tuple(batch[name] for name in model.heard)
+    audio = batch["audio"].astype(jnp.float32) * INT16_SCALE
+    return (model.frontend(audio),)
 
 
 def predict_all(

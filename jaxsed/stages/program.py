@@ -16,7 +16,10 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxsed import optim
 from jaxsed.augment import pipeline as augment
 from jaxsed.models import sed
+from jaxsed.models.heads_alone import HeadsAlone, heads_alone
+from jaxsed.stages import frozen
 from jaxsed.stages.predictions import INT16_SCALE
+from jaxsed.stages.scoring import clip_length
 from jaxsed.training import overlap, sharding, step
 from jaxsed.training import state as train_state
 from jaxsed.training.patchout import patchout
@@ -39,6 +42,7 @@ class Program:
 
     Attributes:
         model: what is trained.
+        whole: that with its encoder, which is not trained where mode is frozen.
         create: parameters -> the state before the first step.
         abstract_state: shapes and types of that state.
         shardings: tree like it, how it is laid out on the mesh.
@@ -46,6 +50,7 @@ class Program:
     """
 
     model: nn.Module
+    whole: nn.Module
     create: Callable[[Params], train_state.TrainState]
     abstract_state: train_state.TrainState
     shardings: Any
@@ -67,7 +72,8 @@ def build_program(
         objective: the stage's loss of a batch.
         n_classes: of both heads.
         mesh: devices.
-        inputs: entries of a prepared batch that the model is called with.
+        inputs: entries of a prepared batch that the model is called with; where mode is
+            frozen, the encoder's stored frames are.
         draw: what a step draws for the global batch besides augmentation; None for
             nothing.
 
@@ -75,9 +81,14 @@ def build_program(
         InputError: the mesh cannot share a batch, or a setting is wrong.
     """
     sharding.check_batch_size(config["batch_size"], mesh, config["accumulate"])
-    model = sed.build(n_classes=n_classes, **config["model"])
-    abstract = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
-    layer_names = model.encoder.layer_names
+    model = whole = sed.build(n_classes=n_classes, **config["model"])
+    abstract = abstract_params(whole)
+    layer_names = whole.encoder.layer_names
+    if frozen.is_frozen(config):
+        seconds = clip_length(config["data"]["clip_seconds"], whole)
+        model = heads_alone(whole, seconds)
+        abstract, layer_names = frozen.without_encoder(abstract), ()
+        inputs = model.heard
     optimizer, schedule = optim.build_optimizer(
         config["optim"], abstract, config["steps"], layer_names
     )
@@ -85,11 +96,9 @@ def build_program(
     create = functools.partial(train_state.create, optimizer=optimizer)
     abstract_state = jax.eval_shape(create, abstract)
     shardings = sharding.state_sharding(mesh, abstract_state)
-    frozen = optim.frozen(config["optim"], abstract, layer_names)
+    kept = optim.frozen(config["optim"], abstract, layer_names)
     train_step = step.make_train_step(
-        make_loss(
-            model, objective, frozen, config["remat"], inputs, config["patchout"]
-        ),
+        make_loss(model, objective, kept, config["remat"], inputs, config["patchout"]),
         optimizer,
         schedule,
         mesh,
@@ -98,7 +107,12 @@ def build_program(
         accumulate=config["accumulate"],
         compiler_options=overlap.compiler_options(mesh) if config["overlap"] else None,
     )
-    return Program(model, create, abstract_state, shardings, train_step)
+    return Program(model, whole, create, abstract_state, shardings, train_step)
+
+
+def abstract_params(model: nn.Module) -> Params:
+    """Returns the shapes of a model's parameters."""
+    return jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
 
 
 def init_params(model: nn.Module, key: jax.Array) -> Params:
@@ -115,6 +129,8 @@ def make_prepare(
     draw: Draw | None = None,
 ) -> step.Prepare:
     """Returns batch on the wire to batch with `mel`: augment, front-end, augment.
+
+    Frames of a frozen encoder stay as they are.
 
     Args:
         model: has the front-end.
@@ -134,6 +150,8 @@ def make_prepare(
     )
 
     def prepare(batch: dict, key: jax.Array) -> dict:
+        if isinstance(model, HeadsAlone):
+            return {name: _to_float(name, array) for name, array in batch.items()}
         wave_key, mel_key, bank_key = jax.random.split(key, 3)
         batch = {name: _to_float(name, array) for name, array in batch.items()}
         with jax.named_scope("augment"):
@@ -163,23 +181,30 @@ def make_loss(
     Args:
         model: what is trained.
         objective: the stage's.
-        frozen: tree of bools like the parameters, from `optim.frozen`: layers whose
-            running statistics are frozen do as in evaluation.
+        frozen: tree of bools like the parameters, from `optim.frozen`: what is kept as
+            it is. No gradient of it is computed, and layers whose running statistics are
+            frozen do as in evaluation.
         remat: what the backward pass computes again, see `training.remat`.
         inputs: see `build_program`.
         patchout_part: of the time steps, not seen by the encoder, see
             `training.patchout`.
     """
-    frozen = jax.tree.map(Fixed, frozen)
+    fixed = jax.tree.map(Fixed, frozen)
 
     def loss_fn(params: Params, batch: dict, key: jax.Array):
+        # The backward pass then ends at the lowest layer that is trained.
+        params = jax.tree.map(
+            lambda leaf, kept: jax.lax.stop_gradient(leaf) if kept else leaf,
+            params,
+            frozen,
+        )
         patchout_key = jax.random.fold_in(key, PATCHOUT_NUMBER)
         with (
             patchout(patchout_part, model.encoder, patchout_key),
             layers(remat, model.encoder.layer_names),
         ):
             (given, out), recorded = model.apply(
-                {"params": params, "frozen": frozen},
+                {"params": params, "frozen": fixed},
                 *(batch[name] for name in inputs),
                 rngs={"dropout": key},
                 mutable=["updates"],

@@ -25,7 +25,10 @@ CARRIES = ("encoder", "all")
 
 
 def start_state(
-    config: Mapping[str, Any], program: Program, data: PreparedData | JoinedData
+    config: Mapping[str, Any],
+    program: Program,
+    data: PreparedData | JoinedData,
+    params: Params | None = None,
 ) -> TrainState:
     """Returns the state before the first step, laid out on the mesh.
 
@@ -33,19 +36,21 @@ def start_state(
         config: as `configs/common.py` describes it.
         program: what is trained.
         data: to train on, for `prior_bias`.
+        params: of `start_params`, where they are known already.
 
     Raises:
         InputError: see `start_params`.
     """
-    params = start_params(
-        program.model,
-        program.abstract_state.params,
-        config["seed"],
-        config["init"],
-        program.shardings.params,
-        carry=config["carry"],
-        vocabulary=data.vocabulary,
-    )
+    if params is None:
+        params = start_params(
+            program.model,
+            program.abstract_state.params,
+            config["seed"],
+            config["init"],
+            program.shardings.params,
+            carry=config["carry"],
+            vocabulary=data.vocabulary,
+        )
     has_fresh_heads = not config["init"] or config["carry"] == "encoder"
     if config["prior_bias"] and has_fresh_heads:
         params = with_prior(params, data)

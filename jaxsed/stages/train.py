@@ -18,11 +18,13 @@ from jaxsed.data import pipelines
 from jaxsed.data.joined import JoinedData, open_data
 from jaxsed.data.records import PreparedData
 from jaxsed.data.teacher_logits import TeacherLogits
+from jaxsed.evaluation.postprocess import Postprocessing, choose
 from jaxsed.labels.events import offset_frames
 from jaxsed.models import sed
+from jaxsed.models.heads_alone import HeadsAlone
+from jaxsed.stages.given import Given, gather
 from jaxsed.stages.program import Draw, Objective, Program, build_program
 from jaxsed.stages.scoring import Scorer, clip_length, require_frame_labels
-from jaxsed.stages.start import start_state
 from jaxsed.stages.workdir import claim
 from jaxsed.training import loop, preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
@@ -85,16 +87,26 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         watching.check(f"eval/{metric}" for metric in config["eval"]["metrics"])
     mesh = sharding.make_mesh(**config["mesh"])
     data = open_data(config["data"]["train"])
+    if task.targets == "frames":
+        require_frame_labels(data, "training on frames")
     program = build_program(
         config, task.objective, len(data.vocabulary), mesh, task.inputs, task.draw
     )
     with preemption.Notice() as notice:
+        try:
+            with notice.interrupting():
+                given = gather(config, workdir, task.scorer, data, program, mesh)
+        except preemption.Interrupted as error:
+            raise preemption.Preempted(0, config["steps"]) from error
         state, passed, log = fit(
-            config, workdir, task, data, program, mesh, notice, until, snapshots
+            config, workdir, task, given, program, mesh, notice, until, snapshots
         )
     step = int(state.step)
-    params = gathered(task.to_detector(state.params))
-    processes.on_first(lambda: save(params, config, task, data, workdir, step))
+    params = given.whole(gathered(task.to_detector(state.params)))
+    averaged = snapshots.active and not passed
+    processes.on_first(
+        lambda: save(params, config, task, data, workdir, step, averaged)
+    )
     log.write(step, {"done": True} | ({PASSED: passed} if until.metric else {}))
     processes.on_first(snapshots.remove)
 
@@ -103,7 +115,7 @@ def fit(
     config: Mapping[str, Any],
     workdir: Path,
     task: Task,
-    data: PreparedData | JoinedData,
+    given: Given,
     program: Program,
     mesh: Mesh,
     notice: preemption.Notice,
@@ -116,23 +128,13 @@ def fit(
         Its last state, with the mean of the snapshots for parameters if there are any
         and no evaluation ended it; whether one did; and its log.
     """
-    batches = training_data(config, data, program.model, task.targets)
+    batches = training_data(config, given.data, program.model, task.targets)
     checkpoints = Checkpoints(workdir / "checkpoints")
     resume_step = checkpoints.latest_step
     if resume_step is None:
-        state = start_state(config, program, data)
+        state = given.start()
     else:
         state = checkpoints.restore(program.abstract_state, program.shardings, batches)
-    scorer = task.scorer(
-        program.model,
-        PreparedData(config["data"]["eval"]),
-        data.vocabulary,
-        mesh,
-        program.shardings.params,
-        directory=workdir / "scores",
-        workers=config["data"]["workers"],
-        **config["eval"],
-    )
     log = MetricsLog(
         workdir,
         resume_step=-1 if resume_step is None else resume_step,
@@ -148,9 +150,9 @@ def fit(
         mesh=mesh,
         checkpoints=checkpoints,
         log=log,
-        evaluators={"eval": lambda params: scorer(task.to_detector(params))},
+        evaluators={"eval": lambda params: given.scorer(task.to_detector(params))},
         notice=notice,
-        clip_ids=data.ids,
+        clip_ids=given.data.ids,
         title=workdir.name,
         loader_report=batches.speed.report,
         until=until,
@@ -161,7 +163,7 @@ def fit(
     if snapshots.active and not passed:
         shapes, shardings = program.abstract_state.params, program.shardings.params
         state = state.replace(params=snapshots.mean(shapes, shardings))
-        found = scorer(task.to_detector(state.params))
+        found = given.scorer(task.to_detector(state.params))
         averaged = {f"average/{name}": float(value) for name, value in found.items()}
         log.write(int(state.step), averaged)
     return state, passed, log
@@ -174,11 +176,12 @@ def training_data(
     targets: str | None,
 ):
     """Returns the stage's endless batches for this process."""
-    if targets == "frames":
-        require_frame_labels(data, "training on frames")
     source = dict(config["data"])
     del source["train"], source["eval"]
     clip_seconds = clip_length(source.pop("clip_seconds"), model)
+    if isinstance(model, HeadsAlone):
+        # Threads read stored frames as fast as the disk gives them.
+        source["workers"] = 0
     logits = config["teacher"]["logits"]
     return pipelines.training_batches(
         data,
@@ -202,6 +205,7 @@ def save(
     data: PreparedData | JoinedData,
     workdir: Path,
     step: int,
+    averaged: bool,
 ) -> None:
     """Writes the self-describing model, as it is after `step` optimiser steps."""
     files.save_model(
@@ -212,17 +216,25 @@ def save(
             "vocabulary": data.vocabulary.to_json(),
             "stage": task.name,
             "licence": config["licence"],
+            "postprocess": _postprocessing(config).to_json(),
             "provenance": {
                 "init": config["init"],
+                "mode": config["mode"],
                 "seed": config["seed"],
                 "steps": step,
                 "batch_size": config["batch_size"],
-                "average": dict(config["average"]),
+                "average": dict(config["average"]) if averaged else None,
                 "train_manifest": data.manifest_hash,
                 "teacher_logits": config["teacher"]["logits"],
             },
         },
     )
+
+
+def _postprocessing(config: Mapping[str, Any]) -> Postprocessing:
+    """Returns that of the evaluations, which `jaxsed detect` goes on with."""
+    keys = ("postprocess", "median_seconds", "min_seconds")
+    return choose(*map(config["eval"].get, keys))
 
 
 def gathered(params: Params) -> Params:

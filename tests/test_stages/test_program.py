@@ -4,9 +4,12 @@ import jax
 import numpy as np
 import pytest
 
+from jaxsed import losses, optim
 from jaxsed.models import sed
-from jaxsed.stages.program import make_prepare
+from jaxsed.models.operations import operations
+from jaxsed.stages.program import abstract_params, make_loss, make_prepare
 from jaxsed.training import sharding
+from tests.test_models.shallow import with_one_block
 from tests.test_stages import proof
 from tests.test_training import several
 
@@ -59,3 +62,31 @@ def test_a_device_transforms_its_own_clips_alone():
     placed = (sharding.batch_sharding(mesh), sharding.replicated(mesh))
     program = jax.jit(prepare, in_shardings=placed).lower(batch, jax.random.key(0))
     assert "all-gather" not in program.compile().as_text()
+
+
+def products(of_gradients, *frozen):
+    """Multiplications of a step's loss, or of its gradients."""
+    model = with_one_block(sed.build("tiny_atst_frame", 5))
+    shapes = abstract_params(model)
+    kept = optim.frozen({"frozen": frozen}, shapes)
+
+    def objective(logits, out, batch):
+        return losses.frame_bce(logits, batch["labels"])
+
+    loss_fn = make_loss(model, objective, kept)
+
+    def loss(params, batch):
+        return loss_fn(params, batch, jax.random.key(0))[0]
+
+    batch = {
+        "mel": jax.ShapeDtypeStruct((1, 101, model.frontend.n_mels), np.float32),
+        "labels": jax.ShapeDtypeStruct((1, 25, 5), np.float32),
+    }
+    computed = jax.grad(loss) if of_gradients else loss
+    return operations(computed, shapes, batch).products
+
+
+def test_nothing_is_computed_backwards_of_what_is_frozen():
+    forward = products(False)
+    assert products(True) > 2.5 * forward
+    assert products(True, "^encoder/") < 1.01 * forward
