@@ -92,9 +92,9 @@ def training(stage: str) -> ConfigDict:
                 "median_seconds": 0.48,
                 "batch_size": 64,
                 "clip_seconds": 0.0,  # heard of a clip, for metrics of clips; 0: all of it
-                # Of scores and, where a metric takes detections, of those.
-                "postprocess": "median",  # | hear | class_medians | sebb
-                "min_seconds": 0.0,  # hear: shorter detections are left out
+                "postprocess": "median",  # | hear | sebb; or what `jaxsed tune` wrote
+                # Of metrics that take detections.
+                "min_seconds": 0.0,  # shorter ones are left out
                 "threshold": 0.5,
                 "keep_empty_clips": False,  # clips without events are scored as well
             },

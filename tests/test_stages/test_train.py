@@ -34,6 +34,9 @@ def test_a_run_leaves_what_the_contract_names(finished):
     wave = np.zeros((1, 160000), np.float32)
     assert detector.logits(wave).shape == (1, 250, len(detector.labels))
     assert detector.description["provenance"]["train_manifest"] == data.manifest_hash
+    assert detector.postprocessing.median_seconds == config["eval"]["median_seconds"]
+    described = detector.description["postprocess"]
+    assert described == detector.postprocessing.to_json()
 
 
 def test_a_finished_run_is_left_alone(finished):
