@@ -1,3 +1,4 @@
+import functools
 import json
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from jaxsed import locks
 from jaxsed.errors import InputError, PartlyDone
 from jaxsed.main import run_config
-from jaxsed.stages import grid, strong, testing
+from jaxsed.stages import chain, grid, strong, testing
 from jaxsed.stages.workdir import claim
 from jaxsed.training.logs import is_done, read_metrics
 from jaxsed.training.loop import Diverged
@@ -295,10 +296,27 @@ def test_the_stage_is_there(tmp_path):
         run_config(config, tmp_path)
 
 
+def test_a_chain_is_a_base_and_its_last_link_is_what_counts(toys, tmp_path):
+    train = config_of()["base"]
+    links = {"first": train | {"optim": {"max_lr": 1e-4}}, "last": train}
+    config = config_of()
+    config["base"] = {"stage": "chain", "order": ("first", "last"), "links": links}
+    config["axes"] = {"links": {"last": {"optim": {"max_lr": (1e-3, 3e-4)}}}}
+    stages = {"strong": toys.train, "test": toys.test}
+    stages["chain"] = functools.partial(chain.run, stages=stages)
+    grid.run(config, tmp_path, stages)
+    assert toys.calls == ["run/first", "run/last"] * 2 + ["max_lr_0.0003/run/test"]
+    found = result(tmp_path)
+    assert [setting["mean"] for setting in found["settings"]] == [0.4, 0.5]
+    test = tmp_path / "max_lr_0.0003" / "run" / "test" / "config.json"
+    model = tmp_path / "max_lr_0.0003" / "run" / "last" / "model"
+    assert json.loads(test.read_text())["model"] == str(model)
+
+
 def test_only_trainings_make_a_grid(toys, tmp_path):
     links = {"train": {"stage": "strong", "steps": 1}, "last": {"stage": "summary"}}
-    chain = {"stage": "chain", "order": ("train", "last"), "links": links}
-    config = config_of() | {"base": chain}
+    base = {"stage": "chain", "order": ("train", "last"), "links": links}
+    config = config_of() | {"base": base}
     with pytest.raises(
         InputError, match="base ends with the stage summary: expected a"
     ):
