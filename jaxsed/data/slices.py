@@ -1,14 +1,13 @@
 """Clips of any length as consecutive slices of what a model hears at once.
 
-How long recordings are evaluated, and how an encoder's frames are computed ahead: "we
-concatenate predictions on non-overlapping 10-second slices" (Effective Pre-Training,
-section III-B, for DCASE16-T2 and MAESTRO, whose clips last 120 s).
+How long recordings are evaluated, and how an encoder's frames are computed ahead: the
+papers "concatenate predictions on non-overlapping 10-second slices" (Effective
+Pre-Training, section IV-B, for DCASE16-T2 and MAESTRO, whose clips last 120 s).
 
 A clip that is no longer than a slice is one slice, filled up with silence, and is then
 the clip itself: the same id, the same events, the same frames. So is one that is longer
-by no more than coding adds, whose end is not heard; released copies of AudioSet are full
-of clips of 10.01 s. Of a longer clip the last slice is filled up, and the frames that are
-not its own do not count.
+by no more than coding adds (10.03 s, say), whose end is not heard. Of a longer clip the
+last slice is filled up, and the frames that are not its own do not count.
 """
 
 import functools
