@@ -7,7 +7,7 @@ Topologies: v4:2x2x4, v5e:4x4, v5p:2x2x4, v6e:4x4 and other shapes of these chip
 need the package libtpu but no TPU; cpu:N compiles for N devices of this machine's kind
 and tells no time. Data are not needed. --config and --config.key=value are those of
 jaxsed.main. A full-size step takes some minutes to compile; the same plan again is read
-from the cache ($JAXSED_CACHE).
+from the cache ($JAXSED_CACHE). A training in phases is planned phase by phase.
 
 Exit status: 0 it fits; 1 refused; 3 it does not fit the devices' memory.
 """
@@ -61,13 +61,15 @@ def run(args: argparse.Namespace) -> int:
         )
     topology = chips.topology(args.topology)
     chips.check_compiler(topology)
-    plan = _planned(args, topology)
-    if plan is None:
+    plans = _planned(args, topology)
+    if plans is None:
         return 1
-    print(report.text(plan))
+    alone = plans.get("")
+    print(report.text_of_phases(plans) if alone is None else report.text(alone))
     if args.json:
-        _save(args.json, plan)
-    return DOES_NOT_FIT if plan["memory"]["fits"] is False else 0
+        _save(args.json, {"phases": plans} if alone is None else alone)
+    fit = [plan["memory"]["fits"] for plan in plans.values()]
+    return DOES_NOT_FIT if False in fit else 0
 
 
 def _save(path: Path, plan: dict) -> None:
@@ -81,7 +83,8 @@ def _save(path: Path, plan: dict) -> None:
 def _planned(args: argparse.Namespace, topology) -> dict | None:
     """Plans in a process of its own, as JAX takes its devices when it starts.
 
-    None if that process has said why it cannot.
+    Returns a plan for each training, see `step.trainings`; None if that process has
+    said why it cannot.
     """
     with tempfile.TemporaryDirectory() as folder:
         out, said = Path(folder) / "plan.json", Path(folder) / "said"

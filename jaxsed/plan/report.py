@@ -24,6 +24,19 @@ def text(plan: Plan) -> str:
     return "\n".join(found)
 
 
+def text_of_phases(plans: Mapping[str, Plan]) -> str:
+    """Returns the reports of a training's phases, by name, and what all take together."""
+    found = [f"{name}\n{text(plan)}" for name, plan in plans.items()]
+    trainings = [plan["training"] for plan in plans.values() if "training" in plan]
+    if len(trainings) == len(plans):
+        hours, device_hours = (
+            sum(training[unit] for training in trainings)
+            for unit in ("hours", "device_hours")
+        )
+        found.append(f"all phases  {hours:.3g} h, {device_hours:.3g} device hours")
+    return "\n\n".join(found)
+
+
 def _lines(plan: Plan) -> Iterator[Line]:
     model, classes = plan["model"], plan["classes"]
     sequence = "" if model["sequence"] == "none" else f" + {model['sequence']}"

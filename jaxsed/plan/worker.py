@@ -21,17 +21,19 @@ FRESH = flags.DEFINE_boolean("fresh", False, "compile what the cache holds, too"
 
 def main(argv: Sequence[str]) -> int:
     """Entry point for absl; returns the exit status."""
-    from jaxsed.plan import cache, chips
+    from jaxsed.plan import cache, chips, step
 
     del argv
     try:
-        plan = cache.planned(
-            training.CONFIG.value.to_dict(), chips.topology(TOPOLOGY.value), FRESH.value
-        )
+        topology = chips.topology(TOPOLOGY.value)
+        plans = {
+            name: cache.planned(config, topology, FRESH.value)
+            for name, config in step.trainings(training.CONFIG.value.to_dict()).items()
+        }
     except InputError as error:
         print(f"jaxsed plan: {error}", file=sys.stderr)
         return 1
-    Path(OUT.value).write_text(json.dumps(plan), encoding="utf-8")
+    Path(OUT.value).write_text(json.dumps(plans), encoding="utf-8")
     return 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxsed.errors import check_known
+from jaxsed.errors import InputError, check_known
 from jaxsed.stages.workdir import claim
 
 Stage = Callable[[Mapping[str, Any], Path], None]
@@ -26,12 +26,17 @@ def run(config: Mapping[str, Any], workdir: Path, stages: Mapping[str, Stage]) -
         stages: name -> stage.
 
     Raises:
-        InputError: a link names an unknown stage, or its config is not the one its
-            folder was made with.
+        InputError: a link names an unknown stage or is meant for one of several jobs, or
+            its config is not the one its folder was made with.
     """
     links = {name: config["links"][name] for name in config["order"]}
     for name, link in links.items():
         check_known(f"stage of link {name!r}", link["stage"], stages)
+        if link.get("part"):
+            raise InputError(
+                f"link {name!r} has part={link['part']}: a chain is run by one job; run "
+                "this stage on its own to share it out among several"
+            )
     claim(workdir, config)
     for name, link in links.items():
         logging.info("%s: %s", name, link["stage"])

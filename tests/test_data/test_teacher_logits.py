@@ -106,13 +106,13 @@ def test_other_classes_and_other_clips_are_refused(finished, caplog):
 
 @pytest.fixture
 def published(tmp_path):
-    """As released: class-major, the stems that `rstrip('.mp3')` left."""
-    videos = ["abcdefghij0", "abcdefghi3m", "klmnopqrstu"]
-    logits = np.random.default_rng(1).normal(0, 3, (3, C, 250)).astype(np.float16)
+    """As released: class-major, the stems that `rstrip('.mp3')` left; one is spared."""
+    videos = ["abcdefghij0", "abcdefghi3m", "klmnopqrstu", "vwxyzabcpm3"]
+    logits = np.random.default_rng(1).normal(0, 3, (4, C, 250)).astype(np.float16)
     file = tmp_path / "pseudo.hdf5"
     with h5py.File(file, "w") as opened:
-        names = [f"Y{video}.mp3".rstrip(".mp3").encode() for video in videos]
-        opened["filenames"] = names
+        names = [f"Y{video}.mp3".rstrip(".mp3") for video in videos[:3]]
+        opened["filenames"] = [*names, f"Y{videos[3]}"]
         opened["strong_logits"] = logits
     return file, videos, logits
 
@@ -120,13 +120,16 @@ def published(tmp_path):
 def test_the_published_file_is_read_time_major(published):
     file, videos, logits = published
     store = TeacherLogits(file)
-    assert (len(store), store.n_frames, store.n_classes) == (3, 250, C)
+    assert (len(store), store.n_frames, store.n_classes) == (4, 250, C)
     for row, video in enumerate(videos):
         found = store.get(f"{video}_30000")
         assert found.flags.c_contiguous and found.dtype == np.float16
         np.testing.assert_array_equal(found, logits[row].T)
-    assert store.get("zzzzzzzzzzz_0") is None
-    assert store.hits == {"respelled": 2, "truncated": 1, "miss": 1}
+    # Neither as it is nor cut short: of another clip with the same beginning, too.
+    assert store.get("zzzzzzzzzzz_0") is None and store.get("abcdefghij1_0") is None
+    assert store.hits == {"respelled": 3, "truncated": 1, "miss": 2}
+    assert store.misses == 2
+    assert [store.get(f"Y{video}.mp3") is None for video in videos] == [False] * 4
     received = pickle.loads(pickle.dumps(store))
     np.testing.assert_array_equal(received.get(videos[2]), logits[2].T)
     store.check(VOCABULARY, np.array(videos))
@@ -134,11 +137,11 @@ def test_the_published_file_is_read_time_major(published):
 
 def test_the_published_file_feeds_the_loader_in_threads_and_workers(published):
     file, videos, logits = published
-    data = FakeData(3, seconds=10.0)
+    data = FakeData(4, seconds=10.0)
     data.ids = np.array([f"{video}_30000" for video in videos])
     for workers in (0, 1):
         stream = training_batches(
-            data, seed=0, batch_size=3, teacher=TeacherLogits(file), workers=workers
+            data, seed=0, batch_size=4, teacher=TeacherLogits(file), workers=workers
         )
         batch = next(stream)
         stream.close()

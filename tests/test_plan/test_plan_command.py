@@ -3,6 +3,8 @@ import json
 import pytest
 
 from jaxsed import cli
+from jaxsed.plan import plan_command
+from tests.test_plan.test_report import PLAN
 
 TINY = ["--config=configs/student.py:model=tiny_atst_frame", "--topology=cpu:2"]
 
@@ -23,6 +25,20 @@ def test_a_training_is_planned_for_fake_devices(monkeypatch, tmp_path, capfd):
     gradients = plan["collectives"]["all-reduce"]
     assert gradients["n_bytes"] > 0.8 * 4 * plan["model"]["parameters"] > 0
     assert "time" not in plan and plan["classes"]["count"] == 447
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_phases_are_planned_one_by_one(fits, monkeypatch, tmp_path, capsys):
+    plans = {
+        "phase1_c4": {**PLAN, "steps": 5},
+        "phase2_c1": {**PLAN, "memory": {**PLAN["memory"], "fits": fits}},
+    }
+    monkeypatch.setattr(plan_command, "_planned", lambda args, topology: plans)
+    out = tmp_path / "plan.json"
+    arguments = ["--config=coarse", "--topology=cpu:2", "--json", str(out)]
+    assert cli.main(["plan", *arguments]) == (0 if fits else plan_command.DOES_NOT_FIT)
+    assert capsys.readouterr().out.startswith("phase1_c4\nmodel ")
+    assert json.loads(out.read_text()) == {"phases": plans}
 
 
 @pytest.mark.parametrize(

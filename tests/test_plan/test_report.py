@@ -122,3 +122,15 @@ def test_a_cpu_has_no_limit_and_no_time():
     assert lines["memory a device"] == "4.00 GiB"
     assert lines["collectives"] == "none"
     assert "step" not in lines and "trust" not in lines
+
+
+def test_phases_are_reported_by_name_and_summed_up():
+    plans = {"phase1_c4": PLAN, "phase2_c1": PLAN}
+    first, second, together = report.text_of_phases(plans).split("\n\n")
+    assert first == f"phase1_c4\n{report.text(PLAN)}"
+    assert second == f"phase2_c1\n{report.text(PLAN)}"
+    assert together == "all phases  2 h, 32 device hours"
+    no_time = {name: value for name, value in PLAN.items() if name != "training"}
+    no_time.pop("time")
+    said = report.text_of_phases({"phase1_c4": PLAN, "phase2_c1": no_time})
+    assert "all phases" not in said

@@ -5,7 +5,7 @@ from configs import common, ssast_pretrain
 from jaxsed.errors import InputError
 from jaxsed.models import sed
 from jaxsed.plan import step
-from jaxsed.stages import train
+from jaxsed.stages import phases, train
 from jaxsed.training import sharding
 from tests.test_data.fakes import N_CLASSES, FakeData, FakeTeacher
 
@@ -64,6 +64,20 @@ def test_classes_come_from_the_data_or_else_from_the_recipe(tmp_path):
         assert found == count and "nothing" in source
     with pytest.raises(InputError):  # there, but no data
         step.count_classes(tiny("strong", **{"data.train": str(tmp_path)}))
+
+
+def test_each_phase_is_a_training_and_a_chain_is_none():
+    alone = tiny("strong")
+    assert step.trainings(alone) == {"": alone}
+    coarse = phases.in_phases(alone, "fshift", (4, 1), (2, 3))
+    found = step.trainings(coarse)
+    assert list(found) == ["phase1_c4", "phase2_c1"]
+    assert [training["steps"] for training in found.values()] == [2, 3]
+    assert found["phase1_c4"]["model"]["compression"] == "fshift-4"
+    for training in found.values():
+        assert step.task_of(training).name == "strong"
+    with pytest.raises(InputError, match=r"stage=chain has no .* one training"):
+        step.task_of(phases.as_chain(coarse))
 
 
 def test_a_stage_that_trains_nothing_is_refused():

@@ -27,6 +27,17 @@ def test_nothing_runs_if_a_later_link_is_wrong(tmp_path):
     assert not done
 
 
+def test_a_link_that_other_jobs_would_have_to_finish_is_refused_at_once(tmp_path):
+    done = []
+    stages = {"note": lambda config, workdir: done.append(workdir)}
+    links = {"a": {"stage": "note", "part": ""}, "b": {"stage": "note", "part": "3/16"}}
+    with pytest.raises(
+        InputError, match=r"link 'b' has part=3/16: a chain is run by one"
+    ):
+        chain.run({"order": ("a", "b"), "links": links}, tmp_path / "run", stages)
+    assert not done and not (tmp_path / "run").exists()
+
+
 def test_paths_are_resolved_at_any_depth(tmp_path):
     config = {"x": [("@/a", "last"), "b"], "y": {"z": "@/c/d", "n": 1}}
     assert chain.resolve(config, tmp_path) == {
