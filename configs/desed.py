@@ -15,7 +15,8 @@ out), `layer_decay`, `batch`, `steps`, `head`, `data` (folder of `jaxsed prepare
 Cost: 1,300 steps of 256 clips, a ninth of a teacher's on AudioSet Strong. Frozen: one pass
 over 15,000 clips, then seconds.
 
-Expected PSDS1 (Table II; mean of four seeds) after step 1, step 2 and the whole pipeline:
+Expected PSDS1 (Table II; mean of four seeds) after step 1, step 2 and the whole pipeline, on
+a split that the paper does not name; DCASE's baseline and audiossl report `validation`:
 
     frozen    ATST-F 27.0 31.8 47.7   BEATs 14.0 36.0 48.1   fPaSST  0.0 40.1 45.4
               M2D    27.7 39.9 49.2   ASiT   9.5 31.2 48.1
