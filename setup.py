@@ -37,6 +37,7 @@ EXTRAS = {
         "mkdocs>=1.6,<2",  # 2 is another program
         "mkdocs-material>=9.6,<10",
         "mkdocstrings[python]>=1.0,<2",
+        "ruff>=0.6",  # lays signatures out
     ],
     "notebooks": [  # what runs them; to read them in a browser takes jupyterlab as well
         "nbclient>=0.11",
