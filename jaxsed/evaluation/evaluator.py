@@ -108,6 +108,33 @@ def evaluate(
     return Result(summary, per_class, notes, truth.skipped)
 
 
+def check(
+    metrics: Sequence[str],
+    *,
+    postprocess: str | Postprocessing = "median",
+    median_seconds: float | None = None,
+    min_seconds: float | None = None,
+    threshold: float = 0.5,
+    keep_empty_clips: bool = False,
+) -> None:
+    """Refuses what an evaluation would refuse, before there are any scores.
+
+    Args:
+        metrics: of frames, of clips, or of both.
+        postprocess: see `evaluate`, as for the others.
+        median_seconds: likewise.
+        min_seconds: likewise.
+        threshold: likewise.
+        keep_empty_clips: likewise.
+
+    Raises:
+        InputError: unknown metric or post-processing.
+    """
+    del keep_empty_clips  # both are right
+    _check_metrics(metrics, (*FRAME_METRICS, *CLIP_METRICS))
+    choose(postprocess, median_seconds, min_seconds, threshold)
+
+
 def _threshold_free(
     scores: ScoreStore | ScoreTables,
     truth: Truth,

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxsed.data.records import PreparedData
 from jaxsed.data.slices import Slices
 from jaxsed.errors import InputError
+from jaxsed.evaluation import evaluator
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
@@ -105,6 +106,7 @@ class Scorer:
         slices: Callable[..., Slices] = Slices,
         **settings: Any,
     ):
+        evaluator.check(metrics, **settings)
         for metric in of_frames(metrics):
             require_frame_labels(data, metric)
             if clip_seconds not in (0.0, EVAL_SECONDS):

@@ -85,6 +85,22 @@ def scorer_of_place(folder, monkeypatch, **changes):
     return Scorer(*arguments, directory=folder, batch_size=8, **changes)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"metrics": ("map", "psds3")}, "unknown metric 'psds3'"),
+        ({"postprocess": "class_medians"}, "give the file with the tuned widths"),
+        ({"median_seconds": -1.0}, "median filter width -1"),
+        ({"threshold": 50}, "threshold=50 is not a probability"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_before_anything_is_computed(
+    settings, message, tmp_path
+):
+    with pytest.raises(InputError, match=message):
+        Scorer(*[None] * 5, directory=tmp_path, keep_empty_clips=True, **settings)
+
+
 def test_long_recordings_are_scored_to_their_end(tmp_path, monkeypatch):
     # Class 0 sounds at the end of clips 0 and 3, class 1 of clip 1, class 2 of clip 2.
     metrics = ("psds1_macro", "pauroc", "map")
