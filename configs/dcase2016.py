@@ -13,7 +13,7 @@ rows of Table II; a folder; none), `mode` (frozen: a linear layer; finetune: eve
 set), `released=true`.
 
 Cost: 600 steps of 256 crops of 10 s, a twentieth of a teacher's on AudioSet Strong. Frozen:
-one pass over the recordings, then seconds.
+one pass over the recordings, then 1,000 steps of a linear layer.
 
 Expected onset F-measure within 50 ms (Table II; mean of four seeds) after step 1, step 2 and
 the whole pipeline, on the test set:

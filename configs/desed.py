@@ -13,7 +13,7 @@ out), `layer_decay`, `batch`, `steps`, `head`, `data` (folder of `jaxsed prepare
 `strong=false` (without the strongly labelled real clips), `on` (validation, eval).
 
 Cost: 1,300 steps of 256 clips, a ninth of a teacher's on AudioSet Strong. Frozen: one pass
-over 15,000 clips, then seconds.
+over 15,000 clips, then steps of a linear layer.
 
 Expected PSDS1 (Table II; mean of four seeds) after step 1, step 2 and the whole pipeline, on
 a split that the paper does not name; DCASE's baseline and audiossl report `validation`:

@@ -7,18 +7,18 @@
 
 Arguments: `model` (atst_frame, beats, fpasst, m2d, asit; or tiny_..., with `weights=none`),
 `weights` (strong, weak, ssl; a folder; none), `mode` (frozen: a linear layer on the
-encoder's frames, minutes on a laptop after one pass over your recordings; finetune:
-everything, for a GPU and more than an hour of labelled sound), `seed`, `lr`, `optimizer`
-(adam, adamw), `drop_layers`, `layer_decay`, `batch`, `steps`, `data` (folder of
+encoder's frames, which are computed once, for a laptop; finetune: everything, for a GPU),
+`seed`, `lr`, `optimizer` (adam, adamw), `drop_layers`, `layer_decay`, `batch`, `steps`, `data` (folder of
 `jaxsed prepare own`, or of any layout with times), `on` (eval, validation).
 
 Recordings may last as long as they like: they are cut at random into 10 s to train on, and
 heard in slices of 10 s when they are scored. To choose among rates or modes, compare runs
 with `on=validation`, and look at `on=eval` once.
 
-Cost: frozen, a few minutes on a laptop for an hour of sound; finetune, 1,000 steps of 32
-clips, some minutes on a GPU. Expected: no paper has your recordings. Frozen is the better
-choice below some hundred events; Table II says what fine-tuning brings with more.
+Cost: frozen, one pass of the encoder over all recordings (docs/encoders.md) and 1,000 steps
+of a linear layer; finetune, 1,000 steps of 32 clips. Expected: no paper has your recordings.
+In Table II fine-tuning mostly scores higher than frozen, on DESED by a few points or none;
+frozen is the cheaper one to try first.
 
 Not from the paper but chosen here: 1,000 steps of 32 clips, layer-wise decay 0.5 when
 fine-tuning (its value for DESED, "to avoid overfitting"), a rate of 0.01 for a frozen
