@@ -7,20 +7,17 @@ lies on disk) or from the HDF5 published with PretrainedSED.
 import collections
 import json
 import logging
-import os
 import threading
-import zlib
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from jaxsed.data.clip_ids import EXACT, RESPELLED, TRUNCATED, ClipIds
+from jaxsed.data.row_shards import RowReader
 from jaxsed.data.teacher_store import DESCRIPTION, IDS, MEAN_DTYPE, TeacherStore
 from jaxsed.errors import InputError
 
 MISS = "miss"
-_OPEN_SHARDS = 128  # a process may have 1,024 files open on most systems
 logger = logging.getLogger(__name__)
 
 
@@ -142,22 +139,9 @@ class _FolderStore:
 
     def __init__(self, folder: Path):
         self._store = store = TeacherStore.read(folder)
-        checksums = [store.crc32(shard) for shard in range(store.n_shards)]
-        missing = [shard for shard, crc in enumerate(checksums) if crc is None]
-        if missing:
-            raise InputError(
-                f"{folder} is not finished: {len(missing)} of {store.n_shards} shards are "
-                f"missing or cut off, the first is {store.file(missing[0]).name}; run "
-                f"the ensemble stage to its end (teachers: {', '.join(store.names)})"
-            )
-        self._crc32 = np.concatenate(checksums)
+        self._rows = RowReader(store)
         self.shape = store.shape
         self.vocabulary_hash = store.vocabulary["hash"]
-        self._begin()
-
-    def _begin(self) -> None:
-        self._files: collections.OrderedDict[int, BinaryIO] = collections.OrderedDict()
-        self._lock = threading.Lock()
 
     def ids(self) -> list[str]:
         file = self._store.folder / IDS
@@ -167,42 +151,8 @@ class _FolderStore:
             raise InputError(f"{file} is missing or damaged ({error})") from error
 
     def read(self, row: int) -> np.ndarray:
-        # Not mapped into memory: a disk that fails would kill the process (SIGBUS).
-        shard, place = divmod(row, self._store.shard_clips)
-        size = self._store.clip_bytes()
-        try:
-            file = self._opened(shard)  # stays open as long as somebody has it
-            content = os.pread(file.fileno(), size, place * size)
-        except OSError as error:
-            raise self._damaged(shard, row, error.strerror) from error
-        if zlib.crc32(content) != self._crc32[row]:
-            raise self._damaged(shard, row, "its checksum is wrong")
-        return np.frombuffer(content, MEAN_DTYPE).reshape(self._store.clip_shape)
-
-    def _opened(self, shard: int) -> BinaryIO:
-        with self._lock:
-            file = self._files.get(shard)
-            if file is None:
-                file = open(self._store.file(shard), "rb", buffering=0)  # noqa: SIM115
-                self._files[shard] = file
-                if len(self._files) > _OPEN_SHARDS:
-                    self._files.popitem(last=False)
-            self._files.move_to_end(shard)
-        return file
-
-    def _damaged(self, shard: int, row: int, reason: str) -> InputError:
-        return InputError(
-            f"{self._store.file(shard)} is damaged at row {row} "
-            f"({reason}): remove it and run the ensemble stage again, which computes "
-            "this shard alone"
-        )
-
-    def __getstate__(self):
-        return {**self.__dict__, "_files": None, "_lock": None}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        self._begin()
+        logits = np.frombuffer(self._rows.read(row), MEAN_DTYPE)
+        return logits.reshape(self._store.clip_shape)
 
 
 _HDF5_AXES = {

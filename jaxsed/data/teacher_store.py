@@ -7,22 +7,19 @@
     logits-00003.json     its teachers, and the CRC-32 of every clip
     in_progress/          shards that are being written, see `teacher_shard`
 
-Shard s holds the rows from `s * shard_clips` on. It is finished once both of its files are
-there, which appear whole or not at all; the store is finished once all shards are. So
-processes that know nothing of each other can write shards of the same store.
+Finished shards are as `row_shards` says.
 
 Logits of whole clips are a store of one frame, t = 1, which lasts as long as the clip.
 """
 
 import dataclasses
 import json
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jaxsed.atomic import write_atomically
+from jaxsed.data.row_shards import RowShards
 from jaxsed.errors import InputError
 
 DESCRIPTION, IDS, IN_PROGRESS = "teacher_logits.json", "ids.json", "in_progress"
@@ -31,8 +28,8 @@ MEAN_DTYPE, SUM_DTYPE = np.dtype("<f2"), np.dtype("<f4")
 
 
 @dataclasses.dataclass(frozen=True)
-class TeacherStore:
-    """What a store holds, and where.
+class TeacherStore(RowShards):
+    """What a store holds, and where; a row is a clip.
 
     Attributes:
         folder: of the store.
@@ -49,6 +46,8 @@ class TeacherStore:
     data_hash: str
     teachers: tuple[tuple[str, str], ...]
     shard_clips: int
+
+    stem, suffix = "logits", "f16"
 
     @classmethod
     def read(cls, folder: Path) -> "TeacherStore":
@@ -93,19 +92,37 @@ class TeacherStore:
         return [name for name, _ in self.teachers]
 
     @property
+    def n_rows(self) -> int:
+        """Clips."""
+        return self.shape[0]
+
+    @property
+    def shard_rows(self) -> int:
+        """Clips a shard."""
+        return self.shard_clips
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a clip's mean logits."""
+        return self.clip_bytes()
+
+    @property
+    def origin(self) -> dict[str, list[str]]:
+        """What a shard's journal says that its logits are of."""
+        return {"teachers": self.names}
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a damaged shard."""
+        return (
+            f"run the ensemble stage again (teachers: {', '.join(self.names)}), which "
+            "computes what is missing alone"
+        )
+
+    @property
     def clip_shape(self) -> tuple[int, int]:
         """Label frames, classes."""
         return self.shape[1:]
-
-    @property
-    def n_shards(self) -> int:
-        """Number of shards."""
-        return -(-self.shape[0] // self.shard_clips)
-
-    def rows(self, shard: int) -> range:
-        """Returns the rows of a shard."""
-        first = shard * self.shard_clips
-        return range(first, min(first + self.shard_clips, self.shape[0]))
 
     def clip_bytes(self, dtype: np.dtype = MEAN_DTYPE) -> int:
         """Returns the size of a clip's logits."""
@@ -114,53 +131,3 @@ class TeacherStore:
     def shard_bytes(self, shard: int, dtype: np.dtype = MEAN_DTYPE) -> int:
         """Returns the size of a shard's logits."""
         return len(self.rows(shard)) * self.clip_bytes(dtype)
-
-    def file(self, shard: int) -> Path:
-        """Where the logits of a finished shard are."""
-        return self.folder / f"logits-{shard:05d}.f16"
-
-    def write_journal(self, shard: int, crc32: Sequence[int]) -> None:
-        """Writes the journal of a shard: what is in it, and the CRC-32 of each clip."""
-        content = json.dumps({"teachers": self.names, "crc32": list(crc32)})
-        write_atomically(self._journal(shard), content)
-
-    def crc32(self, shard: int) -> np.ndarray | None:
-        """Returns the CRC-32 of each clip, uint32 `[k]`; None for an unfinished shard.
-
-        A shard whose file has not the right size is unfinished.
-        """
-        try:
-            journal = json.loads(self._journal(shard).read_text(encoding="utf-8"))
-            found = np.array(journal["crc32"], np.uint32)
-            expected = self.names, len(self.rows(shard)), self.shard_bytes(shard)
-            size = self.file(shard).stat().st_size
-            if (journal["teachers"], len(found), size) != expected:
-                return None
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            return None
-        return found
-
-    def unfinished(self) -> list[int]:
-        """Returns the shards that are not finished, ascending."""
-        return [s for s in range(self.n_shards) if self.crc32(s) is None]
-
-    def _journal(self, shard: int) -> Path:
-        return self.folder / f"logits-{shard:05d}.json"
-
-
-def check_room(folder: Path, n_bytes: int) -> None:
-    """Refuses to begin what the disk cannot hold.
-
-    Args:
-        folder: on the disk; exists.
-        n_bytes: to be written.
-
-    Raises:
-        InputError: fewer bytes are free.
-    """
-    free = shutil.disk_usage(folder).free
-    if n_bytes > free:
-        raise InputError(
-            f"{folder} needs {n_bytes / 1e9:.1f} GB more, its disk has "
-            f"{free / 1e9:.1f} GB free: make room, or use another disk"
-        )

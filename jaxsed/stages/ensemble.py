@@ -44,9 +44,10 @@ from tqdm import tqdm
 
 from jaxsed import locks
 from jaxsed.data.records import PreparedData
+from jaxsed.data.row_shards import check_room
 from jaxsed.data.slices import Slices
 from jaxsed.data.teacher_logits import TeacherLogits
-from jaxsed.data.teacher_store import TeacherStore, check_room
+from jaxsed.data.teacher_store import TeacherStore
 from jaxsed.data.teacher_writer import TeacherLogitsWriter
 from jaxsed.errors import InputError, check_known
 from jaxsed.labels.events import FRAME_SECONDS, offset_frames

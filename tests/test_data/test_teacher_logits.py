@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from jaxsed.data import teacher_logits
+from jaxsed.data import row_shards
 from jaxsed.data.pipelines import training_batches
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.errors import InputError
@@ -46,7 +46,7 @@ def test_a_changed_byte_is_found_where_it_is(finished):
 
 
 def test_few_files_are_open_and_threads_share_them(finished, monkeypatch):
-    monkeypatch.setattr(teacher_logits, "_OPEN_SHARDS", 1)
+    monkeypatch.setattr(row_shards, "_OPEN_SHARDS", 1)
     store = TeacherLogits(finished)
     expected = {clip: store.get(clip).copy() for clip in IDS}
     wrong = []
@@ -65,7 +65,7 @@ def test_few_files_are_open_and_threads_share_them(finished, monkeypatch):
     finally:
         sys.setswitchinterval(interval)
     assert not wrong
-    assert len(store._store._files) == 1
+    assert len(store._store._rows._files) == 1
     assert store.hits == {"exact": 4 * 200 + len(IDS)}
 
 
