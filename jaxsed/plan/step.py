@@ -11,7 +11,7 @@ from jaxsed.data.joined import are_there, open_data
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.events import offset_frames
-from jaxsed.stages import downstream, phases, pretrain, strong, weak
+from jaxsed.stages import downstream, frozen, phases, pretrain, strong, weak
 from jaxsed.stages.program import Program, build_program
 from jaxsed.stages.scoring import clip_length
 from jaxsed.stages.train import Task
@@ -83,6 +83,11 @@ def build(
         InputError: the config is wrong, or does not fit the mesh.
     """
     task = task_of(config)
+    if frozen.is_frozen(config):
+        raise InputError(
+            "mode=frozen trains heads on stored frames, which any device can: plan "
+            "mode=finetune"
+        )
     program = build_program(
         config, task.objective, n_classes, mesh, task.inputs, task.draw
     )

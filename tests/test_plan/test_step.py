@@ -83,3 +83,8 @@ def test_each_phase_is_a_training_and_a_chain_is_none():
 def test_a_stage_that_trains_nothing_is_refused():
     with pytest.raises(InputError, match="stage=ensemble has no training step"):
         step.task_of({"stage": "ensemble"})
+
+
+def test_heads_on_stored_frames_need_no_plan():
+    with pytest.raises(InputError, match=r"mode=frozen trains heads .* mode=finetune"):
+        step.build(tiny("strong", mode="frozen"), 5, sharding.make_mesh())
