@@ -172,8 +172,6 @@ class Grid:
                 raise
             self._failures[cell.name] = explained
             _say(f"{cell.name}: {explained}")
-        finally:
-            jax.clear_caches()  # or a job of many cells would keep all their programs
 
     def _unfinished(self, cells: Sequence[Cell]) -> list[Cell]:
         left = processes.on_first(

@@ -55,7 +55,6 @@ class Toys:
 @pytest.fixture
 def toys(monkeypatch):
     monkeypatch.setattr(grid, "PreparedData", lambda folder: None)
-    monkeypatch.setattr(grid.jax, "clear_caches", lambda: None)
     return Toys()
 
 
