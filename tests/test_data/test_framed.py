@@ -30,8 +30,9 @@ def test_batches_have_frames_in_place_of_audio_and_labels_of_the_slice(framed):
 
 def test_training_reads_them_at_random_wherever_batches_are_computed(framed):
     given = {"seed": 3, "batch_size": 4, "n_batches": 4, "sampling": "balanced"}
+    sent = pickle.loads(pickle.dumps(framed))  # as to a loader process
     here = list(training_batches(framed, threads=0, **given, **SHAPE))
-    there = training_batches(framed, workers=1, threads=1, **given, **SHAPE)
+    there = training_batches(sent, threads=2, **given, **SHAPE)
     for left, right in zip(here, there, strict=True):
         assert_same_batch(left, right)
         expected = frames_of(left["index"])["aligned"]
