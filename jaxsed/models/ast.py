@@ -1,14 +1,14 @@
 """AST, Audio Spectrogram Transformer (Gong et al., 2021): a ViT over 16 x 16 patches.
 
-Follows `src/models/ast_models.py` of YuanGongND/ast.
+Follows `src/models/ast_models.py` of YuanGongND/ast. Encoders are made by
+`ast(dtype="float32", compression=NONE, frontend="ast", config=FULL)` and the like.
 """
 
 import dataclasses
-from typing import Any
+from functools import partial
 
-from jaxsed.models.compression import NONE, Compression
 from jaxsed.models.padded_grid import PaddedGrid
-from jaxsed.models.spectrogram_transformer import SpectrogramTransformer, build
+from jaxsed.models.spectrogram_transformer import build
 from jaxsed.models.vit import VitConfig
 
 # 160 ms by 8 rows of 16 mel bins, one row after the other, CLS and DIST in front: 514
@@ -32,36 +32,10 @@ OVERLAPPING_GRID = dataclasses.replace(
 FULL = VitConfig()
 TINY = VitConfig(width=96, depth=3, heads=3, mlp_width=192)
 
-
-def ast(
-    dtype: Any = "float32",
-    compression: Compression = NONE,
-    frontend: str = "ast",
-    config: VitConfig = FULL,
-) -> SpectrogramTransformer:
-    """AST base with overlapping patches, as released: 12 blocks, 86.2 M parameters."""
-    return build(OVERLAPPING_GRID, config, dtype, compression, frontend)
-
-
-def ast_s16(
-    dtype: Any = "float32",
-    compression: Compression = NONE,
-    frontend: str = "ast",
-    config: VitConfig = FULL,
-) -> SpectrogramTransformer:
-    """AST base with patches that do not overlap, as in From Coarse to Fine."""
-    return build(GRID, config, dtype, compression, frontend)
-
-
-def tiny_ast(
-    dtype: Any = "float32", compression: Compression = NONE, frontend: str = "ast"
-) -> SpectrogramTransformer:
-    """`ast` small enough to train on a CPU."""
-    return ast(dtype, compression, frontend, TINY)
-
-
-def tiny_ast_s16(
-    dtype: Any = "float32", compression: Compression = NONE, frontend: str = "ast"
-) -> SpectrogramTransformer:
-    """`ast_s16` small enough to train on a CPU in minutes."""
-    return ast_s16(dtype, compression, frontend, TINY)
+# AST base as released: 12 blocks, 86.2 M parameters.
+ast = partial(build, OVERLAPPING_GRID, config=FULL)
+# With patches that do not overlap, as in From Coarse to Fine.
+ast_s16 = partial(build, GRID, config=FULL)
+# Small enough to train on a CPU in minutes.
+tiny_ast = partial(ast, config=TINY)
+tiny_ast_s16 = partial(ast_s16, config=TINY)

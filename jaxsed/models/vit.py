@@ -126,12 +126,27 @@ class VisionTransformer(OnGrid, nn.Module):
         """
         inputs = (mel, n_mel_frames) if hidden is None else (mel, n_mel_frames, hidden)
         tokens, out = self.embed(*inputs)
-        bias = None
-        if n_mel_frames is not None:
-            n_steps = self.grid.n_steps(mel.shape[1])
-            bias = padding_bias(self.grid.valid_tokens(n_mel_frames, n_steps))
+        n_steps = self.grid.n_steps(mel.shape[1])
+        bias = self.attention_bias(n_mel_frames, n_steps)
         out |= transformed(tokens, bias, self.config, self.dtype)
-        return self.grid.frames(out["norm"]), out
+        frames, summaries = self.summed_up(out["norm"], n_steps)
+        return frames, out | summaries
+
+    @nn.nowrap
+    def attention_bias(
+        self, n_mel_frames: jax.Array | None, n_steps: int
+    ) -> jax.Array | None:
+        """Returns what the blocks are told of padding, as `attend` takes it."""
+        if n_mel_frames is None:
+            return None
+        return padding_bias(self.grid.valid_tokens(n_mel_frames, n_steps))
+
+    @nn.nowrap
+    def summed_up(
+        self, tokens: jax.Array, n_steps: int
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns frames `[b, s, d]` and other outputs by name, of the normed tokens."""
+        return self.grid.frames(tokens), {}
 
 
 def transformed(

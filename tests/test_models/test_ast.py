@@ -113,12 +113,14 @@ def test_overlapping_patches_are_the_originals_in_float64(weights):
     assert_close("s10/block0_cls_dist", out["block_0"][0, :2], atol=1e-9)
 
 
+@pytest.fixture(scope="module")
+def coarse():
+    """Positions of the network at C = 4."""
+    return tensor("module.v.pos_embed", 1, 130, 768, stream="@c4")
+
+
 class TestChain:
     """Phases of From Coarse to Fine: C = 4, and from there to C = 2."""
-
-    @pytest.fixture(scope="class")
-    def coarse(self):
-        return tensor("module.v.pos_embed", 1, 130, 768, stream="@c4")
 
     def test_averages_over_the_padding_in_float64(self, weights, coarse):
         params = released(weights, coarse)

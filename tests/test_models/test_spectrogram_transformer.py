@@ -8,7 +8,7 @@ import pytest
 from jaxsed.frontends.presets import PRESETS
 from jaxsed.models import heads, sed
 from jaxsed.models.ast import GRID, OVERLAPPING_GRID
-from jaxsed.models.compression import NONE, parse
+from jaxsed.models.compression import parse
 from jaxsed.models.spectrogram_transformer import build
 from jaxsed.models.vit import Hidden, VitConfig
 from jaxsed.weights.layouts import families
@@ -76,7 +76,9 @@ def test_it_is_ast_derived_anew(monkeypatch, grid, compression):
     with jax.enable_x64(True):
         # from_released rounds to float32; so does the derivation, then.
         params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
-        encoder = build(grid, CONFIG, "float64", compression, "ast", "patches")
+        encoder = build(
+            grid, "float64", compression, config=CONFIG, summary_of="patches"
+        )
         run = jax.jit(encoder.apply)
         frames, out = run({"params": params["encoder"]}, mel, jnp.array([50, 23]))
         head = heads.LinearHead(N_CLASSES, heads.TOKENS_EPSILON)
@@ -101,7 +103,7 @@ def test_it_is_ast_derived_anew(monkeypatch, grid, compression):
 
 
 def test_hidden_patches_are_replaced_before_positions_are_added():
-    encoder = build(SMALL, CONFIG, "float32", NONE, "ast")
+    encoder = build(SMALL, config=CONFIG)
     mel = jax.random.normal(jax.random.key(0), (1, 60, 46))
     params = drawn.params_for(encoder, mel)
     where = np.zeros((1, SMALL.columns, SMALL.rows), bool)
