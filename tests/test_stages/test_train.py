@@ -56,7 +56,7 @@ def test_another_config_in_the_same_folder_is_refused(finished, small):
 def test_a_run_ends_with_the_model_that_passed(finished, small, tmp_path):
     workdir, _ = finished
     start = str(workdir / "model")
-    until = {"until.metric": "eval/pauroc", "until.value": -1.0}
+    until = {"until.metric": "eval/pauroc", "until.value": -1.0, "average.last": 2}
     strong.run(small(init=start, **until), tmp_path)
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert lines[-1] == {"step": 0, "done": True, "until/passed": True}
@@ -65,6 +65,7 @@ def test_a_run_ends_with_the_model_that_passed(finished, small, tmp_path):
     )
     jax.tree.map(np.testing.assert_array_equal, found["encoder"], before["encoder"])
     assert description["provenance"]["steps"] == 0
+    assert description["provenance"]["average"] is None  # it passed before
 
 
 def test_a_metric_to_pass_must_be_one_that_is_computed(small, tmp_path):
