@@ -14,6 +14,7 @@ authors' later code has it.
 
 import copy
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,16 @@ def _gather(phases: Mapping[str, Any], workdir: Path) -> None:
     files.save_model(workdir / "model", params, description)
     text = "".join(json.dumps(line) + "\n" for line in (*lines, done))
     write_atomically(metrics, text)
+    logging.info("%s: %s", workdir, _cost(workdir))
+
+
+def _cost(workdir: Path) -> str:
+    from jaxsed.stages import run_cost  # after a training, which configs do not import
+
+    costs = run_cost.of_run(workdir)
+    total = sum(cost.gflops for cost in costs), sum(cost.seconds for cost in costs)
+    rows = [(cost.name, cost.gflops, cost.seconds) for cost in costs]
+    return "; ".join(
+        f"{name} {gflops / 1000:.3g} TFLOP forward, {seconds:.0f} s"
+        for name, gflops, seconds in (*rows, ("all", *total))
+    )

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -92,6 +93,18 @@ def test_masks_hide_the_same_seconds_in_every_phase(mask):
     coarse, fine = hidden(250), hidden(1000)
     assert fine.std() > 0.03
     np.testing.assert_allclose(coarse, fine, rtol=0, atol=1 / 250)
+
+
+def test_phases_say_what_they_cost(whole, small, caplog):
+    (whole / "metrics.jsonl").unlink()  # as if killed before the last step
+    with caplog.at_level("INFO"):
+        phases.run(config_of(small), whole, STAGES)
+    (said,) = (record.message for record in caplog.records if "TFLOP" in record.message)
+    number = r"[\d.e-]+ TFLOP forward, \d+ s"
+    assert re.fullmatch(
+        f"{re.escape(str(whole))}: phase1_c2 {number}; phase2_c1 {number}; all {number}",
+        said,
+    )
 
 
 def test_phases_leave_what_a_training_leaves(whole):
