@@ -17,19 +17,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jaxsed.training.logs import is_done
 
 STARTUP_SECONDS = 4.0  # until a chain that goes on is in its unfinished stage
+BEGUN = "config.json"  # of a stage, the first file there is
 STAGES = ("scenes", "weak_atst_frame", "teacher_atst_frame", "ensemble", "student")
 
 
-def command(workdir: Path, config: str) -> list[str]:
+def command(workdir: Path, config: str, settings: Sequence[str] = ()) -> list[str]:
     """Returns the command that starts the chain, or goes on with it."""
     program = [sys.executable, "-m", "jaxsed.main", f"--config={config}"]
-    return [*program, f"--workdir={workdir}"]
+    return [*program, *settings, f"--workdir={workdir}"]
 
 
 def fingerprint(workdir: Path) -> dict[str, str]:
@@ -50,31 +51,36 @@ def is_finished(stage: Path) -> bool:
 
 def seconds_of(stage: Path) -> float:
     """Returns how long a finished stage took, by its files."""
-    begin = (stage / "config.json").stat().st_mtime
+    begin = (stage / BEGUN).stat().st_mtime
     return max(file.stat().st_mtime for file in stage.iterdir()) - begin
 
 
 def kill_in(
-    stage: Path, seconds: float, start: Sequence[str], rng: random.Random
+    stage: Path,
+    seconds: float,
+    start: Sequence[str],
+    rng: random.Random,
+    sign: str,
 ) -> str:
     """Starts the chain and kills it at a random moment of one stage.
 
     Args:
         stage: folder of the stage; not finished.
-        seconds: how long the stage takes.
+        seconds: how long the stage takes, from the sign on.
         start: the command.
         rng: of the moment.
+        sign: file or folder in `stage` that is awaited first.
 
     Returns:
         What happened, in words; a stage that was quicker than the kill is not killed.
     """
-    goes_on = (stage / "config.json").exists()
+    goes_on = (stage / BEGUN).exists()
     process = subprocess.Popen(
         start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     if goes_on:
         time.sleep(STARTUP_SECONDS)
-    while not (stage / "config.json").exists() and process.poll() is None:
+    while not (stage / sign).exists() and process.poll() is None:
         time.sleep(0.02)
     wait = rng.uniform(0, seconds)
     time.sleep(wait)
@@ -114,6 +120,8 @@ def torture(
     seed: int,
     config: str = "configs/debug.py",
     stages: Sequence[str] = STAGES,
+    settings: Sequence[str] = (),
+    signs: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """Runs the chain undisturbed and killed.
 
@@ -123,21 +131,27 @@ def torture(
         seed: of the moments.
         config: a chain.
         stages: links to kill in, in order; those before them are not run again.
+        settings: `--config.KEY=VALUE`, for both runs.
+        signs: what a stage has in its folder when it is killed, at once; of stages that
+            are not named here the moment is random.
 
     Returns:
         Fingerprints of both runs, and what was done, in words.
     """
     whole, killed = workdir / "whole", workdir / "killed"
-    subprocess.run(command(whole, config), check=True, stdout=subprocess.DEVNULL)
+    start = command(whole, config, settings)
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
     copy_before(whole, killed, stages[0])
     rng, notes = random.Random(seed), []
+    start = command(killed, config, settings)
     for name in stages:
-        seconds = seconds_of(whole / name)
+        sign = (signs or {}).get(name)
+        seconds = 0.0 if sign else seconds_of(whole / name)
         for _ in range(kills):
             if is_finished(killed / name):
                 undo(whole, killed, name)
-            notes.append(kill_in(killed / name, seconds, command(killed, config), rng))
-    subprocess.run(command(killed, config), check=True, stdout=subprocess.DEVNULL)
+            notes.append(kill_in(killed / name, seconds, start, rng, sign or BEGUN))
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
     return fingerprint(whole), fingerprint(killed), notes
 
 
