@@ -15,6 +15,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 # Files whose tests take minutes start first: two workers then end together. By time.
 LONGEST_FIRST = (
+    "test_notebooks.py",
     "test_stages/test_kill.py",
     "test_stages/test_ensemble.py",
     "test_stages/test_preempted.py",
