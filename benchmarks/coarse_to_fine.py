@@ -35,7 +35,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from benchmarks import mid_size, phase_sounds, phase_table
+from benchmarks import mid_size, page, phase_sounds, phase_table
 from benchmarks.phase_cells import (
     CASES,
     METHODS,
@@ -227,7 +227,7 @@ def main() -> None:
     work(cells, chosen, args.seeds)
     carry(cells, carried, args.seeds, args.scale)
     measured = phase_table.report(cells, cases, transfers, args.seeds)
-    phase_table.write(args.page, measured)
+    page.write(args.page, measured)
     print(measured)
 
 

@@ -13,13 +13,13 @@ of one chain, in `--workdir`.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks import downstream_scenes
+from benchmarks import page as documents
 from configs import common, dcase2016, demo, desed
 from jaxsed.evaluation.significance import BETTER_BELOW, epsilon_min
 from jaxsed.main import run_config
@@ -132,7 +132,7 @@ def report(workdir: Path) -> str:
                     epsilon = f"{found:.2f}{better}"
                 rows.append((f"tiny_{encoder}", way, *cells, epsilon))
         header = (task, "", *metrics, "ε_min against from scratch")
-        pages.append(_table(header, rows))
+        pages.append(documents.table(header, rows))
     return "\n".join(pages)
 
 
@@ -140,20 +140,12 @@ def _spread(values: np.ndarray) -> str:
     return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
 def run(workdir: Path, page: Path) -> None:
     """Runs what is missing and writes the tables into `page`, between its marks."""
     downstream_scenes.make(workdir / "downstream")
     run_config(build_chain(), workdir)
     tables = report(workdir)
-    begin, end = "<!-- measured -->\n", "<!-- end -->"
-    before, rest = page.read_text(encoding="utf-8").split(begin)
-    after = rest.split(end)[1]
-    page.write_text(f"{before}{begin}\n{tables}\n{end}{after}", encoding="utf-8")
+    documents.write(page, tables)
     print(tables)
 
 

@@ -3,11 +3,11 @@
 import functools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks import phase_sounds
+from benchmarks.page import table
 from benchmarks.phase_cells import BASELINE, METHODS, VARIANTS, Case, Cells, Variant
 from jaxsed.models import sed
 from jaxsed.stages.cost import clip_operations
@@ -113,12 +113,6 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
-def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table."""
-    text = [header, ["---"] * len(header), *lines]
-    return "".join("| " + " | ".join(line) + " |\n" for line in text)
-
-
 def report(
     cells: Cells,
     cases: Mapping[str, Case],
@@ -164,11 +158,3 @@ def step_table(case: Case, seconds: Mapping[str, float]) -> str:
         for name, of_step in seconds.items()
     ]
     return table(("compression", "operations", "time of a step", "ms"), lines)
-
-
-def write(page: Path, measured: str) -> None:
-    """Writes the measured part between the page's marks."""
-    begin, end = "<!-- measured -->\n", "<!-- end -->"
-    before, rest = page.read_text(encoding="utf-8").split(begin)
-    after = rest.split(end)[1]
-    page.write_text(f"{before}{begin}\n{measured}\n{end}{after}", encoding="utf-8")

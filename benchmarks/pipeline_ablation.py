@@ -13,12 +13,13 @@ was; runs are links of one chain, in `--workdir`.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from benchmarks import page as documents
 from configs import common, demo
 from jaxsed.main import run_config
 from jaxsed.stages.summary import evaluation
@@ -125,9 +126,9 @@ def report(workdir: Path) -> str:
             each = ", ".join(f"{g:+.3f}" for g in gain)
             differences.append((what, encoder, f"{gain.mean():+.3f}", each))
     return (
-        _table(("run", "encoder", *METRICS), rows)
+        documents.table(("run", "encoder", *METRICS), rows)
         + "\n"
-        + _table(
+        + documents.table(
             ("what is added", "encoder", "macro PSDS1", "seed by seed"), differences
         )
     )
@@ -137,20 +138,12 @@ def _spread(values: np.ndarray) -> str:
     return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
 def run(workdir: Path, page: Path) -> None:
     """Runs what is missing and writes the tables into `page`, between its marks."""
     chain: Mapping = build_chain()
     run_config(chain, workdir)
     tables = report(workdir)
-    begin, end = "<!-- measured -->\n", "<!-- end -->"
-    before, rest = page.read_text(encoding="utf-8").split(begin)
-    after = rest.split(end)[1]
-    page.write_text(f"{before}{begin}\n{tables}\n{end}{after}", encoding="utf-8")
+    documents.write(page, tables)
     print(tables)
 
 

@@ -14,6 +14,7 @@ from benchmarks import (
     encoders,
     evaluation,
     loader,
+    page,
     phase_cells,
     phase_sounds,
     phase_table,
@@ -148,11 +149,11 @@ def test_what_a_training_saves_is_counted_up_to_the_evaluation_that_passes(
         "50",
     ]
     cells.make(("carried", "fshift", 0), lambda folder: [0.1, 0.9, 0.5, 0.4])
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- measured -->\nold\n<!-- end -->\nafter\n")
+    file = tmp_path / "page.md"
+    file.write_text("before\n<!-- measured -->\nold\n<!-- end -->\nafter\n")
     cases = {"case": case, "none": case}
-    phase_table.write(page, phase_table.report(cells, cases, {"carried": case}, 3))
-    written = page.read_text()
+    page.write(file, phase_table.report(cells, cases, {"carried": case}, 3))
+    written = file.read_text()
     assert "| fshift | 0.100 | 0.900 | 0.500 | 0.400 |" in written
     assert "| fshift-4 | 0.200 | 0.50 | 500 |" in written
     assert "old" not in written and written.endswith("<!-- end -->\nafter\n")
