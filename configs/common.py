@@ -82,7 +82,8 @@ def training(stage: str) -> ConfigDict:
             "remat": "none",  # computed again in the backward pass: none | dots | blocks
             "steps": 1,
             "every": {"log": 50, "evaluate": 1000, "save": 500},
-            "until": {"metric": "", "value": 0.0},  # ends at an evaluation above that
+            # The run ends at an evaluation that is better than this value.
+            "until": {"metric": "", "value": 0.0},
             # The model is the mean of so many of the last, or best, evaluated ones.
             "average": {"last": 0, "best": 0, "metric": "eval/map"},
             # The rate falls by this factor where so many evaluations bring no gain.

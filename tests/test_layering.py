@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "jaxsed"
-LOW = {"errors", "atomic", "dotted", "locks", "audio", "labels"}
+LOW = {"errors", "atomic", "dotted", "locks", "metric_order", "audio", "labels"}
 TRAINABLE = {"augment", "losses", "optim", "pretext_losses"}
 MAY_IMPORT = {
     "errors": set(),
     "atomic": {"errors"},
     "dotted": {"errors"},
     "locks": {"errors"},
+    "metric_order": set(),
     "audio": {"errors"},
     "labels": {"errors"},
     "data": LOW,
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     "schedules": {"errors"},
     "parameter_rules": {"errors"},
     "optim": {"errors", "parameter_rules", "schedules"},
-    "training": {"errors", "atomic"} | TRAINABLE,
+    "training": {"errors", "atomic", "metric_order"} | TRAINABLE,
     "inference": LOW | {"evaluation", "frontends", "models", "weights"},
     "stages": LOW
     | TRAINABLE

@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxsed import metric_order
 from jaxsed.atomic import write_atomically
-
-# Of all other measures more is better.
-LOWER_IS_BETTER = ("segment_1s_er",)
 
 
 class MissingClips(NamedTuple):
@@ -82,7 +80,9 @@ class Result:
             measure = columns[-1]
             for name in ("psds1", "map"):
                 measure = name if name in columns else measure
-            ranked = sorted(self.per_class, key=lambda row: _rank(row[measure]))
+            ranked = sorted(
+                self.per_class, key=lambda row: _rank(measure, row[measure])
+            )
             cells = [[_text(row[key]) for key in columns] for row in ranked]
             lines += ["", *_aligned([columns, *cells])]
         if self.notes:
@@ -117,8 +117,8 @@ def examples(names: Sequence[str], n_shown: int = 3) -> str:
     return ", ".join(str(name) for name in names[:n_shown]) + more
 
 
-def _rank(value: float) -> float:
-    return math.inf if math.isnan(value) else -value
+def _rank(measure: str, value: float) -> float:
+    return math.inf if math.isnan(value) else -metric_order.sign(measure) * value
 
 
 def _text(value: Any) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxsed import metric_order
 from jaxsed.errors import InputError, check_known
 from jaxsed.evaluation.repeats import Samples, samples
-from jaxsed.evaluation.result import LOWER_IS_BETTER
 from jaxsed.stages.grid_cells import Cell, result_config
 from jaxsed.training.logs import evaluations, read_metrics
 
@@ -44,7 +44,7 @@ class Criterion:
     @property
     def lower_is_better(self) -> bool:
         """Whether less of the metric is better, as of an error rate."""
-        return self.metric in LOWER_IS_BETTER
+        return metric_order.lower_is_better(self.metric)
 
     def score(self, folder: Path) -> float | None:
         """Returns what a finished run came to; None where the metric is not defined.
@@ -64,7 +64,7 @@ class Criterion:
 
     def best(self, values: Sequence[float]) -> float:
         """Returns the best of some values of the metric."""
-        return min(values) if self.lower_is_better else max(values)
+        return metric_order.best(self.metric, values)
 
 
 def by_setting(

@@ -4,13 +4,13 @@ import csv
 import io
 from collections.abc import Sequence
 
-from jaxsed.evaluation.result import LOWER_IS_BETTER
+from jaxsed import metric_order
 from jaxsed.evaluation.significance import ALPHA, BETTER_BELOW
 from jaxsed.tables.runs import TEST
 from jaxsed.tables.table import HIGHER, LOWER, Entry, Table
 
 # Measures that are no parts of a whole; all others are shown in percent, as in the papers.
-NOT_IN_PERCENT = (*LOWER_IS_BETTER, "d_prime")
+NOT_IN_PERCENT = (*metric_order.LOWER_IS_BETTER, "d_prime")
 MORE_DIGITS = 2  # of those
 MARKS = {HIGHER: "▲", LOWER: "▼"}
 LATEX_MARKS = {HIGHER: r"$^{\uparrow}$", LOWER: r"$^{\downarrow}$"}
@@ -118,7 +118,7 @@ def notes(table: Table) -> list[str]:
     said = []
     for metric in table.metrics():
         unit = "" if metric in NOT_IN_PERCENT else " in %"
-        better = "less" if metric in LOWER_IS_BETTER else "more"
+        better = "less" if metric_order.lower_is_better(metric) else "more"
         said.append(f"{metric}{unit}; {better} is better.")
     counts = sorted({len(entry.samples.values) for entry in entries})
     over = "/".join(dict.fromkeys(entry.samples.over for entry in entries))

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from jaxsed import metric_order
 from jaxsed.errors import InputError, check_known
 from jaxsed.evaluation.repeats import Samples, samples
-from jaxsed.evaluation.result import LOWER_IS_BETTER
 from jaxsed.evaluation.significance import ALPHA, BETTER_BELOW, epsilon_min
 from jaxsed.tables.runs import Run
 
@@ -177,10 +177,14 @@ def _compared(table: Table) -> Table:
     entries = dict(table.entries)
     for column in table.columns:
         own = {row: e for (row, name), e in entries.items() if name == column}
-        best = max(_signed(entry.metric) * entry.samples.mean for entry in own.values())
+        best = max(
+            metric_order.sign(entry.metric) * entry.samples.mean
+            for entry in own.values()
+        )
         for row, entry in own.items():
             is_best = (
-                len(own) > 1 and _signed(entry.metric) * entry.samples.mean == best
+                len(own) > 1
+                and metric_order.sign(entry.metric) * entry.samples.mean == best
             )
             entries[row, column] = dataclasses.replace(entry, is_best=is_best)
     for row in table.rows:
@@ -208,7 +212,7 @@ def _against(
     }
     found = {}
     for column, (own, other) in pairs.items():
-        sign = _signed(own.metric)
+        sign = metric_order.sign(own.metric)
         a, b = sign * own.samples.values, sign * other.samples.values
         above = epsilon_min(a, b, comparisons=len(pairs), alpha=ALPHA)
         below = epsilon_min(b, a, comparisons=len(pairs), alpha=ALPHA)
@@ -220,7 +224,3 @@ def _against(
             own, verdict=verdict, epsilons=(above, below)
         )
     return found
-
-
-def _signed(metric: str) -> int:
-    return -1 if metric in LOWER_IS_BETTER else 1

@@ -160,7 +160,7 @@ def fit(
                     snapshots.take(state, log)
                 window.restart_clock()
         if passed and step < cadence.total:
-            _write(progress, f"step {step}: {until.metric} is above {until.value:g}")
+            _write(progress, f"step {step}: {until}")
     return state, passed
 
 

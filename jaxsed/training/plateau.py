@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxsed import metric_order
 from jaxsed.errors import InputError, check_known
 from jaxsed.training import processes
 from jaxsed.training.logs import MetricsLog
@@ -36,13 +37,14 @@ class RateScale(NamedTuple):
 class Plateau:
     """When the learning rate falls, and by how much.
 
-    As `torch.optim.lr_scheduler.ReduceLROnPlateau` in mode "max", with which SSAST was
-    pre-trained (`src/traintest_mask.py`). An evaluation before the first step does not
-    count: the original has none.
+    As `torch.optim.lr_scheduler.ReduceLROnPlateau`, with which SSAST was pre-trained
+    (`src/traintest_mask.py`): in mode "max", and "min" where less of the metric is better
+    (`jaxsed.metric_order`). An evaluation before the first step does not count: the
+    original has none.
 
     Attributes:
-        metric: as it is logged, such as `eval/pretext_accuracy`; more is better. Empty:
-            the rate follows its schedule alone.
+        metric: as it is logged, such as `eval/pretext_accuracy`. Empty: the rate follows
+            its schedule alone.
         factor: of the rate, each time.
         patience: that many evaluations in a row may bring no gain; the next one that
             brings none lowers the rate, and counting starts anew.
@@ -80,9 +82,11 @@ class Plateau:
         Args:
             values: in order; None where the metric is not defined, which is no gain.
         """
-        scale, best, without_gain = 1.0, -np.inf, 0
+        sign = metric_order.sign(self.metric)
+        scale, best, without_gain = 1.0, -sign * np.inf, 0
         for value in values:
-            if value is not None and value > best * (1 + MIN_GAIN):
+            enough = best * (1 + sign * MIN_GAIN)
+            if value is not None and metric_order.is_better(self.metric, value, enough):
                 best, without_gain = value, 0
                 continue
             without_gain += 1

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from jaxsed import metric_order
 from jaxsed.errors import InputError, check_known
 from jaxsed.training import processes
 from jaxsed.training.logs import MetricsLog
@@ -29,8 +30,9 @@ class Snapshots:
     Args:
         directory: made when the first one is taken.
         last: how many to keep of the newest evaluations; 0 for none.
-        best: how many to keep of the evaluations that found the highest values.
-        metric: of `best`, as it is logged; of equal values the earlier one is better.
+        best: how many to keep of the evaluations that found the best values.
+        metric: of `best`, as it is logged; `jaxsed.metric_order` knows whether more or
+            less of it is better. Of equal values the earlier one is better.
 
     Raises:
         InputError: a number is negative, or both are given.
@@ -135,8 +137,12 @@ class Snapshots:
             steps = sorted({step, *(s for s in kept if s <= step)})
             return steps[-self._last :]
         values = {s: value for s, value in log.history(self._metric) if 0 < s <= step}
-        ranked = sorted(values, key=lambda s: (-_or_lowest(values[s]), s))
+        ranked = sorted(values, key=lambda s: (-self._goodness(values[s]), s))
         return ranked[: self._best]
+
+    def _goodness(self, value: float | None) -> float:
+        sign = metric_order.sign(self._metric)
+        return float("-inf") if value is None else sign * value
 
     def _save(self, step: int, params: Params) -> None:
         try:
@@ -162,7 +168,3 @@ class Snapshots:
     def _drop(self, steps: Iterable[int]) -> None:
         for step in steps:
             shutil.rmtree(self._directory / str(step), ignore_errors=True)
-
-
-def _or_lowest(value: float | None) -> float:
-    return float("-inf") if value is None else value

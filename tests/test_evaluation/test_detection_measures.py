@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.evaluation import detection_measures, evaluator, result
+from jaxsed.evaluation import detection_measures, evaluator
 from jaxsed.evaluation.event_based import EVENT_BASED, event_counts
 from jaxsed.evaluation.hear import hear_events, hear_scores
 from jaxsed.evaluation.probabilities import sigmoid
@@ -133,8 +133,3 @@ def test_detections_of_a_class_without_events_are_wrong(tmp_path):
     nothing = evaluate(store, events, metrics, threshold=0.999).summary
     assert nothing["onset_f1_50ms"] == nothing["event_f1"] == 0.0
     assert nothing["segment_1s_er"] == pytest.approx(1.0)
-
-
-def test_lower_is_better_of_known_metrics():
-    assert set(result.LOWER_IS_BETTER) < set(evaluator.FRAME_METRICS)
-    assert "segment_1s_er" in result.LOWER_IS_BETTER

@@ -30,6 +30,13 @@ def test_printed_table_has_the_best_class_first():
     ]
 
 
+def test_the_best_class_is_that_with_the_least_errors():
+    rates = {"a": 0.9, "b": 0.2, "c": math.nan}
+    rows = [{"class": name, "segment_1s_er": rate} for name, rate in rates.items()]
+    lines = Result({}, rows).format_table().splitlines()
+    assert [line.split()[0] for line in lines if line] == ["class", "b", "a", "c"]
+
+
 def test_files(tmp_path):
     write_table(RESULT, tmp_path / "t.tsv")
     assert (tmp_path / "t.tsv").read_text() == (

@@ -164,6 +164,14 @@ def test_a_run_ends_at_the_first_evaluation_that_passes(tmp_path):
     assert int(run(tmp_path / "never", until=Until("eval/norm", 1e3)).step) == 10
 
 
+def test_a_run_that_ends_early_says_which_value_was_passed(tmp_path, capsys):
+    until = Until("eval/nce", 2.5)  # lower is better
+    values = iter((3.0, 2.0))
+    state = run(tmp_path, until=until, evaluate=lambda params: {"nce": next(values)})
+    assert int(state.step) == 5
+    assert "step 5: eval/nce is below 2.5" in capsys.readouterr().out
+
+
 def test_the_loader_is_reported_once(tmp_path, capsys):
     rates = []
 

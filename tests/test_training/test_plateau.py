@@ -30,8 +30,20 @@ def test_less_than_a_ten_thousandth_is_no_gain():
     assert scales([0.5, just_above], impatient) == [1, 1]
 
 
+def test_less_is_a_gain_where_less_is_better():
+    patient = Plateau("eval/segment_1s_er", patience=1)
+    falling, rising = [0.9, 0.8, 0.7, 0.6], [0.6, 0.7, 0.8, 0.9]
+    assert scales(falling, patient) == [1, 1, 1, 1]
+    assert scales(rising, patient) == [1, 1, 0.5, 0.5]
+    just_above, just_below = 0.5 * (1 - 0.9e-4), 0.5 * (1 - 1.1e-4)
+    impatient = Plateau("eval/segment_1s_er", patience=0)
+    assert scales([0.5, just_above], impatient) == [1, 0.5]
+    assert scales([0.5, just_below], impatient) == [1, 1]
+
+
 def test_what_is_not_defined_is_no_gain():
     assert scales([None, None, None, 0.1, 0.2])[-1] == 0.5
+    assert scales([None, None, None, 0.2, 0.1], Plateau("eval/nce"))[-1] == 0.5
 
 
 def test_the_factor_is_read_from_the_log_but_for_the_start(tmp_path):

@@ -30,12 +30,13 @@ def split():
 
 def run(folder, split, steps=(0, 1, 2, 3, 4, 5), resume_step=-1, **settings):
     """Evaluates after each step; the log holds every evaluation up to it."""
+    metric = settings.get("metric", "eval/map")
     params, *_ = split
     snapshots = Snapshots(folder / "snapshots", **settings)
     log = MetricsLog(folder, resume_step=resume_step)
     for step in steps:
         if not log.find(step, ("eval/",)):
-            log.write(step, {"eval/map": MAP.get(step, 0.9)})
+            log.write(step, {metric: MAP.get(step, 0.9)})
         snapshots.take(TrainState(jnp.int32(step), params(step)[1], ()), log)
     return snapshots
 
@@ -46,7 +47,12 @@ def kept(folder):
 
 @pytest.mark.parametrize(
     ("settings", "steps"),
-    [({"last": 3}, [3, 4, 5]), ({"best": 2}, [2, 4]), ({"best": 9}, [1, 2, 3, 4, 5])],
+    [
+        ({"last": 3}, [3, 4, 5]),
+        ({"best": 2}, [2, 4]),
+        ({"best": 2, "metric": "eval/segment_1s_er"}, [1, 4]),
+        ({"best": 9}, [1, 2, 3, 4, 5]),
+    ],
 )
 def test_the_mean_is_that_of_the_evaluations_asked_for(
     tmp_path, split, settings, steps

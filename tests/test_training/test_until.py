@@ -13,9 +13,19 @@ def test_more_passes_and_equal_does_not():
     assert not until.passed_by({"eval/auc": 0.9})
 
 
+def test_less_passes_where_less_is_better():
+    until = Until("eval/segment_1s_er", 0.5)
+    assert until.passed_by({"eval/segment_1s_er": 0.499})
+    assert not until.passed_by({"eval/segment_1s_er": 0.5})
+    assert not until.passed_by({"eval/segment_1s_er": 0.7})
+    assert str(until) == "eval/segment_1s_er is below 0.5"
+    assert str(Until("eval/map", 0.443)) == "eval/map is above 0.443"
+
+
 @pytest.mark.parametrize("undefined", [None, math.nan])
-def test_what_is_not_defined_passes_nothing(undefined):
-    assert not Until("eval/map", -1.0).passed_by({"eval/map": undefined})
+@pytest.mark.parametrize("metric, value", [("eval/map", -1.0), ("eval/nce", 9.0)])
+def test_what_is_not_defined_passes_nothing(undefined, metric, value):
+    assert not Until(metric, value).passed_by({metric: undefined})
 
 
 def test_without_a_metric_nothing_passes():
@@ -28,5 +38,5 @@ def test_mistakes_are_named():
         Until("eval/mpa", 0.5).check(["eval/map", "eval/auc"])
     with pytest.raises(InputError, match=r"until\.value='0\.5': expected the number"):
         Until("eval/map", "0.5")
-    with pytest.raises(InputError, match=r"until\.value=nan"):
-        Until("eval/map", math.nan)
+    with pytest.raises(InputError, match=r"until\.value=nan.*eval/mse is to be below"):
+        Until("eval/mse", math.nan)
