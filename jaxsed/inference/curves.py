@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jaxsed.errors import InputError
-from jaxsed.inference.outputs import replacing
-from jaxsed.inference.report import require_matplotlib
+from jaxsed.inference import pictures
 
 # Panels from left to right: title, and the ends of the metric names that they show.
 # Of several ends the first that any run has is taken.
@@ -33,10 +32,7 @@ def plot_curves(runs: Mapping[str, Path | str], out: Path | str) -> None:
       InputError: A file cannot be read, or no run has a loss or a score; or matplotlib
         is missing.
     """
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    pictures.require_matplotlib()
     read = {name: read_series(Path(path)) for name, path in runs.items()}
     panels = []
     for title, endings in PANELS:
@@ -46,16 +42,13 @@ def plot_curves(runs: Mapping[str, Path | str], out: Path | str) -> None:
     if not panels:
         raise InputError(f"no loss or score to draw in {', '.join(map(str, runs))}")
     colors = dict(zip(read, _colors(len(read))))
-    figure = Figure(
-        figsize=(max(6.5, 4.6 * len(panels)), 4.4), dpi=110, layout="constrained"
-    )
+    figure = pictures.new_figure(max(6.5, 4.6 * len(panels)), 4.4)
     for axes, (title, series) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels
     ):
         _draw_panel(axes, title, series, colors)
     _draw_legend(figure, colors)
-    with replacing(Path(out)) as partial:
-        FigureCanvasAgg(figure).print_png(partial)
+    pictures.write(figure, Path(out))
 
 
 def read_series(path: Path) -> dict[str, list[tuple[int, float]]]:

@@ -117,9 +117,9 @@ def run(args: argparse.Namespace) -> int:
     WindowPlan(1, overlap=args.overlap)
     picture = args.report or bool(args.events)
     if picture:
-        from jaxsed.inference import report
+        from jaxsed.inference import pictures
 
-        report.require_matplotlib()
+        pictures.require_matplotlib()
     if args.out.exists() and not args.out.is_dir():
         raise InputError(f"--out={args.out} is a file; give a folder")
     files, problems = inputs.find(args.inputs)
@@ -181,7 +181,7 @@ def _work(results, files, problems: list[str]) -> int:
     """Processes all files, says how it went, and returns the exit status."""
     from tqdm import tqdm
 
-    from jaxsed.inference.report import clock
+    from jaxsed.inference.pictures import clock
 
     n_done = n_skipped = 0
     unfound = []  # (best score, what it was) of files in which nothing was detected

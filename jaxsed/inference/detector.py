@@ -9,9 +9,8 @@ import numpy as np
 
 from jaxsed.audio.windows import Stitcher, Window, WindowPlan, cut
 from jaxsed.errors import InputError
-from jaxsed.evaluation.median import median_filter, median_width_frames
 from jaxsed.evaluation.postprocess import Postprocessing, choose, of_model
-from jaxsed.inference import stream
+from jaxsed.inference import dataframes, stream, waveforms
 from jaxsed.inference.batches import BatchedModel
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.weights import architecture, files, named
@@ -172,7 +171,7 @@ class Detector:
         Raises:
           InputError: Not such an array, or not finite.
         """
-        wave = self._checked(wave)
+        wave = waveforms.checked(wave)
         plan = self._plan(0)
         size = plan.window_samples
         cuts = range(size, wave.shape[1], size)
@@ -223,20 +222,17 @@ class Detector:
 
         Raises:
           AudioError: The file cannot be used.
+          InputError: The width is out of range.
         """
-        import pandas as pd
-
-        width = median_width_frames(median_seconds, self.frame_seconds)
         pieces: list[np.ndarray] = []
-        unfiltered = Postprocessing(median_seconds=0)
-        found = stream.detect(self, path, unfiltered, on_scores=[pieces.append])
-        scores = median_filter(np.concatenate(pieces), width)
-        borders = np.arange(len(scores) + 1) * self.frame_seconds
-        borders[-1] = found.duration_seconds
-        table = pd.DataFrame(scores, columns=list(self.labels))
-        table.insert(0, "onset", borders[:-1])
-        table.insert(1, "offset", borders[1:])
-        return table
+        filtered = Postprocessing(median_seconds=median_seconds)
+        found = stream.detect(self, path, filtered, on_filtered=[pieces.append])
+        return dataframes.of_scores(
+            np.concatenate(pieces),
+            self.labels,
+            self.frame_seconds,
+            found.duration_seconds,
+        )
 
     def detect(
         self,
@@ -264,39 +260,15 @@ class Detector:
           AudioError: The file cannot be used.
           InputError: An option is out of range.
         """
-        import pandas as pd
-
         own = self.postprocessing
         chosen = choose(postprocess, median_seconds, None, threshold, own)
         found = stream.detect(self, path, chosen)
-        rows = [
-            (event.onset, event.offset, self.labels[event.label], event.score)
-            for event in found.events
-        ]
-        table = pd.DataFrame(rows, columns=["onset", "offset", "event_label", "score"])
-        return table.astype({"onset": float, "offset": float, "score": float})
+        return dataframes.of_events(found.events, self.labels)
 
     def _plan(self, overlap: float) -> WindowPlan:
         frame_samples = round(self.frame_seconds * self.sample_rate)
         window_frames = round(self._clip_seconds / self.frame_seconds)
         return WindowPlan(frame_samples, window_frames, overlap)
-
-    def _checked(self, wave: np.ndarray) -> np.ndarray:
-        wave = np.asarray(wave)
-        if not np.issubdtype(wave.dtype, np.floating):
-            raise InputError(
-                f"waveform is {wave.dtype}; give floats with full scale 1 (16-bit "
-                "samples: wave / 32768)"
-            )
-        if wave.ndim != 2 or not wave.size:
-            raise InputError(
-                f"waveform has shape {list(wave.shape)}; give [clips, samples] with at "
-                "least one of each (one clip: wave[None])"
-            )
-        wave = wave.astype(np.float32)
-        if not np.isfinite(wave).all():
-            raise InputError("waveform holds NaN or infinite samples; leave them out")
-        return wave
 
     def _stitched(
         self, windows: Iterable[Window], output: str, overlap: float
@@ -311,7 +283,7 @@ class Detector:
             yield frames, window.last
 
     def _over_clips(self, wave: np.ndarray, output: str) -> np.ndarray:
-        wave = self._checked(wave)
+        wave = waveforms.checked(wave)
         plan = self._plan(self.overlap)
         windows = itertools.chain.from_iterable(cut([clip], plan) for clip in wave)
         stitched = self._stitched(windows, output, self.overlap)

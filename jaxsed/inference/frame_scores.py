@@ -5,15 +5,17 @@ then `finish(duration_seconds)`, at which the last frame ends. The file takes it
 when the context is left without an error.
 """
 
+import collections
 import contextlib
 import csv
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from jaxsed.evaluation.truth_files import clip_id_of
 from jaxsed.inference.outputs import open_text, replacing
 
 Writer = tuple[Callable[[np.ndarray], None], Callable[[float], None]]
@@ -98,3 +100,17 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 FORMATS = {"tsv": table, "npz": archive}
+
+
+def names(filenames: Iterable[str]) -> dict[str, str]:
+    """Returns how the scores of each sound file are called, without an ending.
+
+    That is its clip id, for which the evaluation looks. Where two files would share one
+    (a.wav, a.mp3), the whole name is taken.
+    """
+    ids = {filename: clip_id_of(filename) for filename in filenames}
+    count = collections.Counter(ids.values())
+    return {
+        filename: clip_id if count[clip_id] == 1 else filename
+        for filename, clip_id in ids.items()
+    }

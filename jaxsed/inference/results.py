@@ -1,6 +1,5 @@
 """The folder that `jaxsed detect` writes: results a file, tables of all files."""
 
-import collections
 import contextlib
 import errno
 import hashlib
@@ -97,7 +96,7 @@ class Results:
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._journal = Journal(folder / "journal.jsonl")
-        self._score_names = _score_names(files)
+        self._score_names = frame_scores.names(file.name for file in files)
         for file in files:
             self._refuse_namesakes(file)
 
@@ -267,19 +266,6 @@ class _Clock:
     def add(self, block: np.ndarray) -> None:
         self._samples += len(block)
         self._progress(self._samples * self._seconds_per_sample)
-
-
-def _score_names(files: Sequence[SoundFile]) -> dict[str, str]:
-    """Names score tables by clip id, as the evaluation looks for them.
-
-    Where two files would share one (a.wav, a.mp3), the whole name is taken.
-    """
-    ids = [clip_id_of(file.name) for file in files]
-    count = collections.Counter(ids)
-    return {
-        file.name: clip_id if count[clip_id] == 1 else file.name
-        for file, clip_id in zip(files, ids)
-    }
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxsed.data.layouts import audioset_strong
 from jaxsed.errors import InputError
-from jaxsed.inference import curves, report
+from jaxsed.inference import curves, pictures, report
 from jaxsed.inference.detector import load
 from jaxsed.stages.workdir import claim
 from jaxsed.training.logs import evaluations, read_metrics
@@ -22,7 +22,7 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
         workdir: where to write.
     """
     claim(workdir, config)
-    report.require_matplotlib()
+    pictures.require_matplotlib()
     rows = [
         (title, evaluation(Path(folder) / "metrics.jsonl", which))
         for title, folder, which in config["rows"]

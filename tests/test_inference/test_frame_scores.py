@@ -45,3 +45,14 @@ def test_nothing_is_left_of_a_sound_that_broke_off(tmp_path, kind):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == before
+
+
+def test_scores_are_called_as_the_evaluation_looks_for_them():
+    files = ["a/b.wav", "c.x.flac", "d.wav", "d.mp3", "e"]
+    assert frame_scores.names(files) == {
+        "a/b.wav": "a/b",
+        "c.x.flac": "c.x",
+        "d.wav": "d.wav",
+        "d.mp3": "d.mp3",
+        "e": "e",
+    }
