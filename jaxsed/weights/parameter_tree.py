@@ -3,19 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import flax
+
 from jaxsed.errors import InputError
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """A tree of parameters from "/"-joined paths."""
-    tree: dict[str, Any] = {}
-    for path, array in flat.items():
-        *folders, name = path.split("/")
-        folder = tree
-        for step in folders:
-            folder = folder.setdefault(step, {})
-        folder[name] = array
-    return tree
+    return flax.traverse_util.unflatten_dict(dict(flat), sep="/")
 
 
 def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
