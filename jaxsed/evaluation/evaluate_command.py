@@ -8,7 +8,8 @@ end_time_seconds, label) or of DCASE (filename, onset, offset, event_label); lab
 MIDs or names. DURATIONS has the columns filename and duration (seconds). Tabs, commas
 and semicolons are recognised.
 
-Only classes that the model and the events share are scored. Rows that make no sense,
+Only classes that the model and the events share are scored; --classes adds those that
+were listened for and never heard, of which every detection is wrong. Rows that make no sense,
 unknown classes and clips without scores are counted and left out. --out writes
 per_class.tsv, summary.json and problems.txt.
 
@@ -77,7 +78,11 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scores", metavar="SCORES", help="folder of scores")
     parser.add_argument("--events", required=True, metavar="TSV", help="true events")
     parser.add_argument("--durations", metavar="TSV", help="clip lengths in seconds")
-    parser.add_argument("--classes", metavar="TSV", help="all classes: MID and name")
+    parser.add_argument(
+        "--classes",
+        metavar="TABLE",
+        help="all classes of the events: MID and name, or HEAR's labelvocabulary.csv",
+    )
     parser.add_argument(
         "--keep-empty-clips",
         action="store_true",

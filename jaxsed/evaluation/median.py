@@ -13,10 +13,14 @@ from jaxsed.errors import InputError
 # with 9 frames (0.36 s): ex_audioset_strong.py, --median_window.
 PAPER_MEDIAN_SECONDS = 0.48
 RELEASED_CODE_MEDIAN_SECONDS = 0.36
+_WIDTH_DECIMALS = 6  # of frames
 
 
 def median_width_frames(median_seconds: float, frame_seconds: float) -> int:
     """Returns the filter's width in frames, the nearest whole number.
+
+    Half a frame goes to the even neighbour, as in the HEAR evaluation kit: 0.25 s of 20 ms
+    frames are 12. `frame_seconds` may be off by what floating point makes of a mean.
 
     Args:
         median_seconds: width in seconds; 0 switches the filter off.
@@ -30,7 +34,7 @@ def median_width_frames(median_seconds: float, frame_seconds: float) -> int:
             f"median filter width {median_seconds} s: expected 0 (off) or a positive "
             f"number of seconds, for example {PAPER_MEDIAN_SECONDS}"
         )
-    return round(median_seconds / frame_seconds)
+    return round(round(median_seconds / frame_seconds, _WIDTH_DECIMALS))
 
 
 def median_filter(scores: np.ndarray, width_frames: int) -> np.ndarray:

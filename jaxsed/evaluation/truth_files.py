@@ -21,6 +21,7 @@ EVENT_COLUMNS = (
     ("segment_id", "start_time_seconds", "end_time_seconds", "label"),
     ("filename", "onset", "offset", "event_label"),
 )
+_HEAR_COLUMNS = ["idx", "label"]
 _AUDIO_SUFFIXES = frozenset(
     ("wav", "flac", "ogg", "opus", "mp3", "m4a", "mp4", "webm", "aif", "aiff")
 )
@@ -48,9 +49,10 @@ def read_events(
     Args:
         path: the table.
         model: classes of the model that is evaluated.
-        classes: all classes that may occur. If None, those of the model and of the
-            shipped AudioSet lists may. A label may be a name or a MID; an unknown one
-            is a problem.
+        classes: all classes that were listened for; they are the vocabulary, so that
+            detections of one without an event count as wrong. If None, those of the
+            model and of the shipped AudioSet lists may occur, and the vocabulary is what
+            does. A label may be a name or a MID; an unknown one is a problem.
 
     Raises:
         InputError: unreadable, columns missing, or no usable row.
@@ -64,6 +66,9 @@ def read_events(
     places = [header.index(column) for column in wanted]
     known = [classes] if classes else [model, *(vocab.load(n) for n in vocab.SHIPPED)]
     label_of: dict[tuple[str, str | None], int] = {}
+    if classes:
+        pairs = zip(classes.names, classes.mids, strict=True)
+        label_of = {pair: label for label, pair in enumerate(pairs)}
     found: dict[str, list[Event]] = {}
     problems: list[str] = []
     for line, row in rows:
@@ -85,7 +90,7 @@ def read_events(
             continue
         event = Event(*times, label_of.setdefault(what, len(label_of)))
         found.setdefault(clip_id, []).append(event)
-    if not label_of:
+    if not any(found.values()):
         raise InputError(
             f"{path}: no usable event" + (f"; {problems[0]}" if problems else "")
         )
@@ -130,10 +135,11 @@ def read_durations(path: str | Path) -> tuple[dict[str, float], list[str]]:
 
 
 def read_classes(path: str | Path) -> Vocabulary:
-    """Reads a table of MIDs and names.
+    """Reads a table of classes.
 
-    Two columns without a header (AudioSet's mid_to_display_name.tsv), or with the
-    columns `mid` and `name` or `display_name` among others.
+    MIDs and names: two columns without a header (AudioSet's mid_to_display_name.tsv), or
+    the columns `mid` and `name` or `display_name` among others. Names alone: the columns
+    `idx` and `label` (HEAR's labelvocabulary.csv), in any order of rows.
 
     Raises:
         InputError: unreadable, or of another form.
@@ -141,6 +147,8 @@ def read_classes(path: str | Path) -> Vocabulary:
     path = Path(path)
     header, rows = _read_rows(path)
     lowered = [column.lower() for column in header]
+    if sorted(lowered) == _HEAR_COLUMNS:
+        return _names_alone(path, rows, lowered.index("label"))
     name = next((n for n in ("display_name", "name") if n in lowered), None)
     if "mid" in lowered and name:
         mid_place, name_place = lowered.index("mid"), lowered.index(name)
@@ -148,7 +156,8 @@ def read_classes(path: str | Path) -> Vocabulary:
         rows, mid_place, name_place = [(1, header), *rows], 0, 1
     else:
         raise InputError(
-            f"{path}: columns are {', '.join(header)}; expected MID and name"
+            f"{path}: columns are {', '.join(header)}; expected MID and name, or idx "
+            "and label"
         )
     pairs = {}
     for line, row in rows:
@@ -156,6 +165,16 @@ def read_classes(path: str | Path) -> Vocabulary:
             raise InputError(f"{path} line {line}: expected a MID and a name")
         pairs[row[mid_place].strip()] = row[name_place].strip()
     return Vocabulary(path.stem, tuple(pairs.values()), tuple(pairs))
+
+
+def _names_alone(
+    path: Path, rows: Sequence[tuple[int, list[str]]], place: int
+) -> Vocabulary:
+    names = [row[place].strip() if place < len(row) else "" for _, row in rows]
+    if "" in names:
+        line = rows[names.index("")][0]
+        raise InputError(f"{path} line {line}: expected an idx and a label")
+    return Vocabulary(path.stem, tuple(names))
 
 
 def clip_id_of(filename: str) -> str:

@@ -21,6 +21,14 @@ def test_golden_of_the_original_with_nine_frames():
     np.testing.assert_array_equal(filtered.T, golden["median_out"])
 
 
+def test_half_a_frame_goes_to_the_even_width_whatever_the_mean_of_frames_comes_to():
+    # The mean of 402 frames of 20 ms, of which 0.25 s are more than 12.5.
+    assert 0.25 / (8.04 / 402) > 12.5
+    assert median.median_width_frames(0.25, 8.04 / 402) == 12
+    assert median.median_width_frames(0.25, 0.02) == 12
+    assert median.median_width_frames(0.27, 0.02) == 14
+
+
 WIDTHS = [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 15, 25]
 # With windows much longer than the clip scipy 1.17 reads uninitialised memory.
 CASES = [(w, n) for w in WIDTHS for n in (1, 4, 30) if w < 8 * n]

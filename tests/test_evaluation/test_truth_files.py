@@ -76,7 +76,20 @@ def test_classes_the_model_lacks_are_known_from_audioset_or_the_list(tmp_path):
     )
     truth = truth_files.read_events(path, MODEL, classes)
     assert truth.problems == []
-    assert truth.vocabulary.mids == ("/x/2", "/x/1")
+    assert truth.vocabulary.mids == ("/x/1", "/x/2")
+    assert truth.events == {"a": [Event(0.0, 1.0, 1), Event(0.0, 1.0, 0)]}
+
+
+def test_listed_classes_are_the_vocabulary_even_if_no_event_is_of_them(tmp_path):
+    classes = write(tmp_path, "label,idx\nDog,1\n60,0\nCat,2\n", "labels.csv")
+    classes = truth_files.read_classes(classes)
+    path = write(tmp_path, DCASE + "a\t0\t1\t60\nb\t\t\t\n")
+    truth = truth_files.read_events(path, MODEL, classes)
+    assert truth.vocabulary.names == ("Dog", "60", "Cat")
+    assert truth.events == {"a": [Event(0.0, 1.0, 1)], "b": []}
+    path = write(tmp_path, DCASE + "b\t\t\t\n")
+    with pytest.raises(InputError, match="no usable event"):
+        truth_files.read_events(path, MODEL, classes)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +146,10 @@ def test_class_tables(tmp_path):
     assert plain.mids == ("/m/1", "/m/2")
     text = 'index,mid,display_name\n0,/m/1,"Dog, big"\n1,/m/2,Cat\n'
     assert truth_files.read_classes(write(tmp_path, text)).names == plain.names
+    labels = truth_files.read_classes(write(tmp_path, 'idx,label\n1,"A, b"\n0,C\n'))
+    assert (labels.names, labels.mids) == (("A, b", "C"), (None, None))
+    with pytest.raises(InputError, match="line 3: expected an idx and a label"):
+        truth_files.read_classes(write(tmp_path, "idx,label\n0,Dog\n1,\n"))
     with pytest.raises(InputError, match="expected MID and name"):
         truth_files.read_classes(write(tmp_path, "a\tb\tc\n"))
     with pytest.raises(InputError, match="line 2: expected a MID and a name"):
