@@ -1,7 +1,8 @@
 """Events and scores as the HEAR benchmark makes them of frame scores.
 
-Follows the HEAR evaluation kit (Turian et al. 2022) as PretrainedSED carries it along in
-`helpers/score.py`.
+Follows hear-eval-kit (Turian et al. 2022; `create_events_from_prediction` and
+`available_scores`), parts of which PretrainedSED carries along in `helpers/score.py`.
+docs/postprocessing.md lists what differs.
 """
 
 from collections.abc import Mapping, Sequence
