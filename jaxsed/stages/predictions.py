@@ -1,7 +1,6 @@
 """What a model says of the clips of a data set, computed on the mesh, batch by batch."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,22 +22,6 @@ EVAL_SECONDS = CLIP_FRAMES * FRAME_SECONDS  # that are heard at once, 10 s
 BATCHES_AHEAD = 3  # the loader's two threads each compute one; the model has another
 
 
-@dataclasses.dataclass(frozen=True)
-class Predicted:
-    """What a model says of some clips or slices; numpy, what fills up left out.
-
-    Attributes:
-        rows: int [b], rows in the data.
-        logits: float16 [b, t, c] as they are stored: of 250 frames, or of one that is
-            the clip where frames are not asked for.
-        clip_logits: float32 [b, c].
-    """
-
-    rows: np.ndarray
-    logits: np.ndarray
-    clip_logits: np.ndarray
-
-
 def make_predict(
     model: SoundEventModel, mesh: Mesh, param_shardings: Any, frames: bool = True
 ) -> Callable[[Any, dict], dict]:
@@ -52,6 +35,12 @@ def make_predict(
         mesh: devices.
         param_shardings: how the parameters given later are laid out.
         frames: whether anybody asks for frame-level logits.
+
+    Returns:
+        A function that gives, of b clips or slices: `logits` float16 [b, t, c] as they
+        are stored, of 250 frames, or of one that is the clip where frames are not asked
+        for; `clip_logits` float32 [b, c]; `index` int [b], rows in the data; `valid`
+        bool [b], false of what fills up the last batch.
     """
 
     def predict(params: Any, batch: dict) -> dict:
@@ -84,34 +73,6 @@ def inputs_of(model: SoundEventModel, batch: dict) -> tuple[jax.Array, ...]:
     return (model.frontend(audio),)
 
 
-def predict_all(
-    predict: Callable,
-    params: Any,
-    data: PreparedData | Slices,
-    mesh: Mesh,
-    sample_rate: int,
-    batch_size: int,
-    clip_seconds: float = EVAL_SECONDS,
-    workers: int = 0,
-) -> Iterator[Predicted]:
-    """Yields predictions for every clip or slice, in order; arguments as of `run_all`.
-
-    Args:
-        predict: from `make_predict`.
-        params: on the devices.
-        data: the clips.
-        mesh: devices.
-        sample_rate: that the model hears, Hz.
-        batch_size: clips a forward pass.
-        clip_seconds: length of what the model is given.
-        workers: loader processes.
-    """
-    for out in run_all(
-        predict, params, data, mesh, sample_rate, batch_size, clip_seconds, workers
-    ):
-        yield Predicted(out["index"], out["logits"], out["clip_logits"])
-
-
 def run_all(
     predict: Callable,
     params: Any,
@@ -124,12 +85,14 @@ def run_all(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields what a compiled function gives for every clip or slice, in order.
 
+    What comes is numpy, batch by batch, without what fills up the last batch.
     Of longer clips the first `clip_seconds` are heard, shorter ones are filled up; slices
     are heard to the end of their clips, which a process decodes once. The next batch is
     being computed while the caller has the last one.
 
     Args:
-        predict: `(params, batch) -> {name: [b, ...]}`, `valid` among them.
+        predict: `(params, batch) -> {name: [b, ...]}`, `valid` among them, such as
+            `make_predict` gives.
         params: on the devices.
         data: the clips, or slices of `clip_seconds`.
         mesh: devices.

@@ -21,7 +21,7 @@ from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models.sed import SoundEventModel
 from jaxsed.stages.metrics import clip_metrics, frame_metrics, new_store, of_frames
-from jaxsed.stages.predictions import EVAL_SECONDS, make_predict, predict_all
+from jaxsed.stages.predictions import EVAL_SECONDS, make_predict, run_all
 
 
 def require_frame_labels(data: PreparedData, use: str) -> None:
@@ -130,7 +130,7 @@ class Scorer:
         """Returns the metrics; on processes other than 0 an empty dict."""
         store, slices = None, self._slices
         clip_logits = np.zeros((len(self._data), len(self._vocabulary)), np.float32)
-        for predicted in predict_all(
+        for predicted in run_all(
             self._predict,
             params,
             slices,
@@ -144,10 +144,11 @@ class Scorer:
                 continue
             if store is None:
                 store = self._new_store()
-            slices.add_to_means(clip_logits, predicted.rows, predicted.clip_logits)
+            rows = predicted["index"]
+            slices.add_to_means(clip_logits, rows, predicted["clip_logits"])
             if self._frames:
-                clips, first_frames, _ = slices.slices(predicted.rows)
-                store.write(clips, predicted.logits, first_frames)
+                clips, first_frames, _ = slices.slices(rows)
+                store.write(clips, predicted["logits"], first_frames)
         if store is None:
             return {}
         if not self._frames:

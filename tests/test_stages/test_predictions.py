@@ -2,7 +2,7 @@ import numpy as np
 
 from jaxsed.data.clip_selection import ClipSelection
 from jaxsed.data.records import PreparedData
-from jaxsed.stages.predictions import predict_all
+from jaxsed.stages.predictions import run_all
 from jaxsed.training import sharding
 
 
@@ -18,7 +18,7 @@ def test_a_batch_is_computed_while_the_last_one_is_written(small):
         return outputs | {name: batch[name] for name in ("index", "valid")}
 
     twice = ClipSelection(data, [*range(8), *range(8)])
-    for predicted in predict_all(predict, {}, twice, mesh, 16000, 3):
-        events.append(predicted.rows.tolist())
+    for predicted in run_all(predict, {}, twice, mesh, 16000, 3):
+        events.append(predicted["index"].tolist())
     first, second = list(range(8)), list(range(8, 16))
     assert events == ["dispatched", "dispatched", first, second]
