@@ -36,7 +36,7 @@ detection is above a probability of 0.5. `released=true` does all three as the s
 
 from ml_collections import ConfigDict
 
-from configs import common, downstream
+from configs import downstream
 
 EPOCH_STEPS = 2  # of 256 crops, 12 a recording, of about 40 for training
 EPOCHS = {"finetune": 300, "frozen": 500}  # the script's default, and its README
@@ -46,21 +46,10 @@ RELEASED_THRESHOLD = 0.6225  # sigmoid(0.5)
 
 def get_config(text: str = "") -> ConfigDict:
     """Returns the config; see the module's docstring for the arguments."""
-    given = common.arguments(
-        text,
-        **downstream.ARGUMENTS,
-        steps=0,
-        layer_decay=1.0,
-        data="data/dcase2016",
-        on="validation",
-        released=False,
-    )
+    given = downstream.arguments(text, data="data/dcase2016", released=False)
     given.steps = given.steps or EPOCH_STEPS * EPOCHS.get(given.mode, 1)
     config = downstream.settings(given)
-    config.data.train = f"{given.data}/train"
-    config.data.eval = f"{given.data}/{given.on}"
     if given.mode == "finetune":
-        config.optim.layer_decay = given.layer_decay
         config.augment.update(wave_mixup_probability=0.5, mixup_probability=0.5)
     config.eval.metrics = ("onset_f1_50ms", "onset_f1_200ms", "segment_1s_er")
     config.eval.update(postprocess="hear", median_seconds=0.25, min_seconds=0.125)

@@ -49,26 +49,21 @@ LAYER_DECAY = 0.5  # section IV-B
 def get_config(text: str = "") -> ConfigDict:
     """Returns the config; see the module's docstring for the arguments."""
     epoch_steps = -(-WEAK_CLIPS // (common.BATCH_SIZE // 2))
-    given = common.arguments(
+    given = downstream.arguments(
         text,
-        **downstream.ARGUMENTS,
+        data="data/desed",
         steps=EPOCHS * epoch_steps,
         layer_decay=LAYER_DECAY,
         head="attention",
-        data="data/desed",
         strong=True,
-        on="validation",
     )
     config = downstream.settings(given)
     config.model.head = given.head
-    config.data.eval = f"{given.data}/{given.on}"
     splits, shares = ("train_synthetic", "train_weak"), (1, 1)
     if given.strong:
         splits, shares = ("train_strong", *splits), (1, 1, 2)
     downstream.several(config, (f"{given.data}/{split}" for split in splits))
     config.data.shares = shares
     config.optim.warmup_steps = given.steps * WARMUP_EPOCHS // EPOCHS
-    if given.mode == "finetune":
-        config.optim.layer_decay = given.layer_decay
     config.eval.metrics = ("psds1", "psds1_macro", "psds2", "event_f1")
     return config

@@ -1,6 +1,7 @@
 """What the configs of downstream tasks share (Effective Pre-Training, section IV)."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -15,7 +16,8 @@ STEP_3 = {
     "m2d": "M2D_strong_1",
     "asit": "ASIT_strong_1",
 }
-# Arguments of all downstream configs; lr=0 and optimizer= are those of the mode.
+# Arguments of all downstream configs; lr=0 and optimizer= are those of the mode, and
+# steps=0 is for a recipe to fill in.
 ARGUMENTS = {
     "model": "atst_frame",
     "weights": "strong",
@@ -24,8 +26,25 @@ ARGUMENTS = {
     "lr": 0.0,
     "optimizer": "",
     "drop_layers": 0,
+    "layer_decay": 1.0,
     "batch": common.BATCH_SIZE,
+    "steps": 0,
+    "on": "validation",
 }
+
+
+def arguments(text: str, data: str, **own: Any) -> ConfigDict:
+    """Parses the arguments of a downstream config.
+
+    Args:
+        text: see `common.arguments`.
+        data: default of the argument `data`, the folder of the prepared splits.
+        **own: more arguments with their defaults, or other defaults for those of all.
+
+    Raises:
+        InputError: an unknown argument, or a value that cannot be read.
+    """
+    return common.arguments(text, **{**ARGUMENTS, "data": data, **own})
 
 
 def settings(given: ConfigDict) -> ConfigDict:
@@ -37,7 +56,8 @@ def settings(given: ConfigDict) -> ConfigDict:
     about 600), batches of 256, and for a frozen encoder Adam at another rate.
 
     Args:
-        given: arguments, with `ARGUMENTS` and `steps` among them.
+        given: from `arguments`. Of `data`, the split `train` is trained on and the one
+            that `on` names is evaluated on; a recipe whose data lie elsewhere says so.
 
     Raises:
         InputError: an unknown mode or split, or a rate that is not a number.
@@ -52,6 +72,8 @@ def settings(given: ConfigDict) -> ConfigDict:
     if not given.model.startswith("tiny_"):
         config.model.dtype = "bfloat16"
     config.init = weights_of(given.model, given.weights)
+    config.data.train = f"{given.data}/train"
+    config.data.eval = f"{given.data}/{given.on}"
     config.data.workers = common.WORKERS
     config.data.cache_decoded_bytes = 2**32  # 120 s are cut anew in every epoch
     config.steps, config.batch_size = given.steps, given.batch
@@ -63,6 +85,8 @@ def settings(given: ConfigDict) -> ConfigDict:
     )
     if config.optim.name == "adamw":
         config.optim.weight_decay = 0.001
+    if not frozen:
+        config.optim.layer_decay = given.layer_decay
     config.eval.keep_empty_clips = True
     return config
 

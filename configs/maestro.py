@@ -33,7 +33,7 @@ detections last at least 50 ms, from the task's own `task_metadata.json`
 
 from ml_collections import ConfigDict
 
-from configs import common, downstream
+from configs import downstream
 from jaxsed.errors import InputError
 
 FOLDS = 5
@@ -44,15 +44,7 @@ EPOCHS = {"finetune": 300, "frozen": 500}  # as DCASE 2016's
 
 def get_config(text: str = "") -> ConfigDict:
     """Returns the config; see the module's docstring for the arguments."""
-    given = common.arguments(
-        text,
-        **downstream.ARGUMENTS,
-        steps=0,
-        layer_decay=1.0,
-        fold=0,
-        data="data/maestro",
-        on="validation",
-    )
+    given = downstream.arguments(text, data="data/maestro", fold=0)
     given.steps = given.steps or EPOCH_STEPS * EPOCHS.get(given.mode, 1)
     test, validation, *train = folds_from(given.fold)
     config = downstream.settings(given)
@@ -60,7 +52,6 @@ def get_config(text: str = "") -> ConfigDict:
     held_out = {"validation": validation, "eval": test}[given.on]
     config.data.eval = f"{given.data}/{held_out}"
     if given.mode == "finetune":
-        config.optim.layer_decay = given.layer_decay
         config.augment.update(wave_mixup_probability=0.5, mixup_probability=0.5)
     config.eval.metrics = ("onset_f1_50ms", "onset_offset_f1_50ms_20perc")
     config.eval.update(postprocess="hear", median_seconds=0.15, min_seconds=0.05)

@@ -27,29 +27,20 @@ encoder, and heads that begin at how often each class sounds.
 
 from ml_collections import ConfigDict
 
-from configs import common, downstream
+from configs import downstream
 
 FROZEN_LR = 1e-2
 
 
 def get_config(text: str = "") -> ConfigDict:
     """Returns the config; see the module's docstring for the arguments."""
-    given = common.arguments(
-        text,
-        **{**downstream.ARGUMENTS, "batch": 32},
-        steps=1000,
-        layer_decay=0.5,
-        data="data/own",
-        on="eval",
+    given = downstream.arguments(
+        text, data="data/own", steps=1000, batch=32, layer_decay=0.5, on="eval"
     )
     if given.mode == "frozen":
         given.lr = given.lr or FROZEN_LR
     config = downstream.settings(given)
-    config.data.train = f"{given.data}/train"
-    config.data.eval = f"{given.data}/{given.on}"
     config.data.workers = 2
     config.prior_bias = True
-    if given.mode == "finetune":
-        config.optim.layer_decay = given.layer_decay
     config.eval.metrics = ("psds1", "psds1_macro", "event_f1", "segment_1s_f1")
     return config

@@ -3,6 +3,7 @@
 import importlib
 
 import jax
+import numpy as np
 import pytest
 
 from configs import common, downstream
@@ -81,6 +82,18 @@ def test_dcase2016_is_the_released_script():
     released = recipe("dcase2016", "released=true")
     assert (released.optim.warmup_steps, released.eval.threshold) == (4000, 0.6225)
     assert released.augment.per_batch
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_data_and_layer_decay_are_what_was_asked_for(name):
+    config = recipe(name, "data=d,on=eval,layer_decay=0.7")
+    data = config.data.to_dict()
+    for folder in (data["eval"], *np.atleast_1d(data["train"])):
+        assert folder.startswith("d/")
+    assert data["eval"] == ("d/fold00" if name == "maestro" else "d/eval")
+    assert config.optim.layer_decay == 0.7
+    # There is nothing below a frozen encoder's heads.
+    assert recipe(name, "mode=frozen,layer_decay=0.7").optim.layer_decay == 1.0
 
 
 def test_maestros_folds_are_hears():
