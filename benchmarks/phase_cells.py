@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs import coarse_to_fine as recipe
+from configs.coarse_to_fine import METRICS
 from jaxsed.atomic import write_atomically
 from jaxsed.stages import phases
 
@@ -25,32 +25,28 @@ class Case:
         stage: `weak` or `strong`.
         encoder: name in `models.sed.ENCODERS`.
         steps: of the baseline.
+        metric: what counts of an evaluation.
         head: see `models.heads`.
         max_lr: learning rate after the warm-up.
-        metric: what counts of an evaluation; the stage's where empty.
     """
 
     stage: str
     encoder: str
     steps: int
+    metric: str
     head: str = "linear"
     max_lr: float = 1e-3
-    metric: str = ""
-
-    def __post_init__(self):
-        if not self.metric:
-            object.__setattr__(self, "metric", recipe.METRICS[self.stage])
 
 
 CASES = {
-    "clip_tiny": Case("weak", "tiny_fpasst", 1000),
-    "frame_tiny": Case("strong", "tiny_atst_frame", 1000),
-    "clip_mid": Case("weak", "mid_atst_frame", 500, max_lr=5e-4),
-    "frame_mid": Case("strong", "mid_atst_frame", 500, max_lr=5e-4),
+    "clip_tiny": Case("weak", "tiny_fpasst", 1000, METRICS["weak"]),
+    "frame_tiny": Case("strong", "tiny_atst_frame", 1000, METRICS["strong"]),
+    "clip_mid": Case("weak", "mid_atst_frame", 500, METRICS["weak"], max_lr=5e-4),
+    "frame_mid": Case("strong", "mid_atst_frame", 500, METRICS["strong"], max_lr=5e-4),
 }
 # Whose weights are carried from C=4 to 2 to 1 after so many steps, on single sounds.
 TRANSFERS = {
-    "carried_ast": Case("weak", "tiny_ast_s16", 2500, "tokens", metric="accuracy"),
+    "carried_ast": Case("weak", "tiny_ast_s16", 2500, "accuracy", head="tokens"),
 }
 
 

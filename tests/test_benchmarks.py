@@ -123,7 +123,7 @@ def test_a_step_is_computed_in_some_way():
 def test_what_a_training_saves_is_counted_up_to_the_evaluation_that_passes(
     tmp_path, monkeypatch
 ):
-    case = phase_cells.Case("weak", "tiny_atst_frame", steps=20)
+    case = phase_cells.Case("weak", "tiny_atst_frame", steps=20, metric="map")
     monkeypatch.setattr(
         phase_table, "operations", lambda case, c: 100 if c == "none" else 20
     )
