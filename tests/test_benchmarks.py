@@ -4,6 +4,7 @@ import os
 import sys
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from benchmarks import (
     encoder_worker,
     encoders,
     evaluation,
+    frozen,
     loader,
     page,
     phase_cells,
@@ -118,6 +120,32 @@ def test_a_step_is_computed_in_some_way():
     call = step.prepare("tiny_atst_frame", way, batch=16, clip_seconds=0.4)
     assert np.isfinite(call())
     assert call.facts["activations_mib"] > 0
+
+
+def test_the_first_epoch_on_frames_is_timed_apart_from_the_others(monkeypatch, capsys):
+    # JAX's initialisers take longer to compile than all the rest together.
+    monkeypatch.setattr(
+        frozen.start,
+        "start_params",
+        lambda model, shapes, *_: jax.tree.map(
+            lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype), shapes
+        ),
+    )
+    taken = []
+
+    def epochs(*arguments, timed=frozen.epochs):
+        taken.extend(timed(*arguments))
+        return taken
+
+    monkeypatch.setattr(frozen, "epochs", epochs)
+    small = "--encoder tiny_atst_frame --clips 4 --batch 2 --classes 2 --epochs 3"
+    monkeypatch.setattr(sys, "argv", ["frozen", *small.split()])
+    frozen.main()
+    assert len(taken) == 3 and min(taken) > 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    ratio = taken[0] / np.median(taken[1:])
+    assert row.startswith("| tiny_atst_frame | none | 4 | ")
+    assert row.endswith(f" | {ratio:.0f}x |")
 
 
 def test_what_a_training_saves_is_counted_up_to_the_evaluation_that_passes(
