@@ -138,8 +138,7 @@ class Examples:
     Args:
         data: a `PreparedData`.
         shape: of the examples.
-        teacher: has `get(clip_id) -> float16 logits [t, c] or None` and `n_frames`, or
-            None. Where t is 1, they are logits of whole clips.
+        teacher: a `TeacherLogits` or what looks like one, or None.
         keep_bytes: see `DecodedClips`.
 
     Raises:
@@ -172,8 +171,9 @@ class Examples:
         """Returns the example of a row.
 
         A clip longer than the example is cut at a random label frame, or from its
-        start where `rng` is None. (The released code cuts at a random sample, when
-        evaluating too, and leaves the labels where they were.)
+        start where `rng` is None; within the frames that the teacher knows, if it knows
+        the clip. (The released code cuts at a random sample, when evaluating too, and
+        leaves the labels where they were.)
 
         Args:
             row: in the data.
@@ -202,18 +202,29 @@ class Examples:
     def _hear(self, row: int, rng: np.random.Generator | None) -> tuple[dict, int]:
         """Returns the sound of an example, and the label frame with which it begins."""
         clip = self.clips[row]
-        first_frame = 0 if rng is None else self._draw_place(len(clip), rng)
+        first_frame = 0 if rng is None else self._draw_place(row, len(clip), rng)
         start = round(first_frame * FRAME_SECONDS * self.shape.sample_rate)
         clip = clip[start : start + self.shape.n_samples]
         audio = np.zeros(self.shape.n_samples, np.int16)
         audio[: len(clip)] = clip
         return {"audio": audio, "n_samples": np.int32(len(clip))}, first_frame
 
-    def _draw_place(self, clip_samples: int, rng: np.random.Generator) -> int:
+    def _draw_place(self, row: int, clip_samples: int, rng: np.random.Generator) -> int:
         spare_seconds = (clip_samples - self.shape.n_samples) / self.shape.sample_rate
         if spare_seconds < FRAME_SECONDS:
             return 0
-        return int(rng.integers(int(spare_seconds / FRAME_SECONDS + 1e-6) + 1))
+        n_places = int(spare_seconds / FRAME_SECONDS + 1e-6) + 1
+        if self.teacher is not None and self.shape.targets == "frames":
+            # No teacher hears what coding adds to the end of a clip.
+            known = self.teacher.known_frames(self._place_in_clip(row)[0])
+            if known is not None:
+                n_places = min(n_places, known - self.shape.n_frames + 1)
+        return int(rng.integers(n_places)) if n_places > 1 else 0
+
+    def _place_in_clip(self, row: int) -> tuple[str, int]:
+        """Returns the id of a row's clip, and with which label frame of it it begins."""
+        place = getattr(self.data, "place_in_clip", None)  # of slices
+        return (str(self.data.ids[row]), 0) if place is None else place(row)
 
     def _add_labels(self, example: dict, row: int, first_frame: int) -> None:
         if self.shape.targets is None:
@@ -232,16 +243,16 @@ class Examples:
             example["clip_labels"] = clip_targets(inside, self.n_classes)
 
     def _add_teacher(self, example: dict, row: int, first_frame: int) -> None:
-        logits = self.teacher.get(str(self.data.ids[row]))
-        name, shape = "teacher", (self.shape.n_frames, self.n_classes)
+        clip_id, start = self._place_in_clip(row)
         if self.shape.targets == "clip":
             name, shape = "clip_teacher", (self.n_classes,)
-        if logits is not None:
-            cut = logits[first_frame : first_frame + self.shape.n_frames]
-            logits = logits[0] if name == "clip_teacher" else cut
-        valid = logits is not None and logits.shape == shape
-        example["teacher_valid"] = np.bool_(valid)
-        example[name] = sigmoid(logits) if valid else np.zeros(shape, np.float16)
+            logits = self.teacher.get(clip_id)
+        else:
+            name, shape = "teacher", (self.shape.n_frames, self.n_classes)
+            logits = self.teacher.get(clip_id, start + first_frame, shape[0])
+        example["teacher_valid"] = np.bool_(logits is not None)
+        nothing = np.zeros(shape, np.float16)
+        example[name] = nothing if logits is None else sigmoid(logits).reshape(shape)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

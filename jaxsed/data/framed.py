@@ -59,6 +59,16 @@ class JoinedFrames(JoinedData):
     def __reduce__(self):
         return JoinedFrames, (self.parts,)
 
+    @property
+    def clips(self) -> JoinedData:
+        """The data whose clips are sliced."""
+        return JoinedData([part.data for part in self.parts])
+
+    def place_in_clip(self, i: int) -> tuple[str, int]:
+        """As `Slices.place_in_clip`."""
+        part, row = self._at(i)
+        return part.place_in_clip(row)
+
     def frames(self, i: int) -> dict[str, np.ndarray]:
         """Returns what the encoder made of slice `i`; as `FramedSlices.frames`."""
         part, row = self._at(i)

@@ -107,11 +107,11 @@ def training_batches(
 
     Raises:
         InputError: an argument is out of range, the teacher's logits are of other
-            classes or clips, or (while iterating) a clip cannot be decoded.
+            classes or clips or do not reach to their ends, or (while iterating) a clip cannot be decoded.
     """
     _check_effort(workers, threads, prefetch_batches, cache_decoded_bytes)
     if teacher is not None:
-        teacher.check(data.vocabulary, data.ids)
+        teacher.check(data, n_frames)
     share = ProcessShare(batch_size, process_index, process_count)
     shape = ExampleShape(clip_seconds, sample_rate, n_frames, targets)
     how = (importance, importance_offset_clips, epoch_clips, shares)
@@ -169,7 +169,7 @@ def evaluation_batches(
     """
     _check_effort(workers, threads, prefetch_batches, cache_decoded_bytes)
     if teacher is not None:
-        teacher.check(data.vocabulary, data.ids)
+        teacher.check(data, n_frames)
     share = ProcessShare(batch_size, process_index, process_count)
     shape = ExampleShape(clip_seconds, sample_rate, n_frames, targets)
     examples = Examples(data, shape, teacher, cache_decoded_bytes // max(1, workers))

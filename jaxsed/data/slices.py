@@ -20,6 +20,7 @@ import numpy as np
 from jaxsed.data.activity import ClassActivity
 from jaxsed.data.examples import DecodedClips
 from jaxsed.data.problems import DURATION_TOLERANCE_SECONDS
+from jaxsed.data.slice_rows import SliceRows
 from jaxsed.errors import InputError
 from jaxsed.labels.events import FRAME_SECONDS, Event, offset_frames
 
@@ -53,8 +54,7 @@ class Slices:
         data: as given.
         clip_seconds: as given.
         n_clips: of the data.
-        clip_frames: int64 `[clips]`, label frames that count of all slices of a clip:
-            those of a whole slice where it is the only one.
+        rows: which slice of which clip each row is.
         vocabulary: that of the data.
         manifest: that of the data; what it counts are clips.
         manifest_hash: that of the data where every clip is one slice.
@@ -77,15 +77,14 @@ class Slices:
         durations = np.asarray(data.durations, np.float64)
         heard = (durations - DURATION_TOLERANCE_SECONDS) / clip_seconds
         n_slices = np.clip(np.ceil(heard), 1, most).astype(np.int64)
-        self._first_row = np.append(0, np.cumsum(n_slices))
-        self.clip_frames = n_slices * self._slice_frames
-        several = n_slices > 1
-        self.clip_frames[several] = np.minimum(
-            self.clip_frames[several], offset_frames(durations[several])
+        clip_frames, several = n_slices * self._slice_frames, n_slices > 1
+        clip_frames[several] = np.minimum(
+            clip_frames[several], offset_frames(durations[several])
         )
+        self.rows = SliceRows(clip_frames, self._slice_frames)
         self._longest_seconds = float(durations[several].max(initial=0.0))
         self.manifest_hash: str = data.manifest_hash
-        if several.any():
+        if self.rows.any_several:
             self.manifest_hash += f"/{self._slice_frames}"
         self.ids = _SliceIds(self, data.ids)
 
@@ -93,7 +92,17 @@ class Slices:
         return Slices, (self.data, self.clip_seconds, self._most)
 
     def __len__(self) -> int:
-        return int(self._first_row[-1])
+        return len(self.rows)
+
+    @property
+    def clips(self):
+        """The data whose clips are sliced."""
+        return self.data
+
+    @property
+    def clip_frames(self) -> np.ndarray:
+        """Label frames that count of all slices of a clip, int64 `[clips]`."""
+        return self.rows.clip_frames
 
     @property
     def directory(self):
@@ -112,15 +121,12 @@ class Slices:
 
     def slices(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns where some slices lie: the columns of `Slice`, int64 `[b]` each."""
-        clips = np.searchsorted(self._first_row, rows, side="right") - 1
-        first_frames = (rows - self._first_row[clips]) * self._slice_frames
-        left = self.clip_frames[clips] - first_frames
-        return clips, first_frames, np.minimum(left, self._slice_frames)
+        return self.rows.slices(rows)
 
-    def weights(self, rows: np.ndarray) -> np.ndarray:
-        """Returns which part of its clip's frames each slice has, float64 `[b]`."""
-        clips, _, n_frames = self.slices(rows)
-        return n_frames / self.clip_frames[clips]
+    def place_in_clip(self, i: int) -> tuple[str, int]:
+        """Returns the id of slice `i`'s clip, and the label frame where it begins there."""
+        lies = self.slice(i)
+        return str(self.data.ids[lies.clip]), lies.first_frame
 
     def add_to_means(
         self, means: np.ndarray, rows: np.ndarray, values: np.ndarray
@@ -136,7 +142,7 @@ class Slices:
             values: float `[b, c]`, theirs.
         """
         clips, _, _ = self.slices(rows)
-        weights = self.weights(rows)[:, None].astype(values.dtype)
+        weights = self.rows.weights(rows)[:, None].astype(values.dtype)
         np.add.at(means, clips, weights * values)
 
     @functools.cached_property
@@ -150,7 +156,7 @@ class Slices:
         """Returns the events of slice `i`, in its own time, cut where it is cut."""
         clip, first_frame, _ = self.slice(i)
         events, start = self.data.events(clip), first_frame * FRAME_SECONDS
-        if self._first_row[clip + 1] - self._first_row[clip] == 1:
+        if len(self.rows.of_clip(clip)) == 1:
             return events
         end = np.inf if self._is_last(clip, first_frame) else self.clip_seconds
         moved = (Event(e.onset - start, e.offset - start, e.label) for e in events)
@@ -162,7 +168,7 @@ class Slices:
 
     def activity(self) -> ClassActivity:
         """As `PreparedData.activity`, of slices."""
-        return self.data.activity().sliced(self._first_row, self.clip_seconds)
+        return self.data.activity().sliced(self.rows.first_rows, self.clip_seconds)
 
     def knows_times(self, i: int) -> bool:
         """As `JoinedData.knows_times`."""

@@ -2,6 +2,10 @@
 
 Read: `TeacherLogits`, from a store written here (`jaxsed.data.teacher_store` says how it
 lies on disk) or from the HDF5 published with PretrainedSED.
+
+A clip that is longer than what teachers hear at once has logits of all of its frames, in
+several rows: what is asked for is put together. A store that has those of its beginning
+alone is refused, since a training hears clips anywhere.
 """
 
 import collections
@@ -13,9 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxsed.data.clip_ids import EXACT, RESPELLED, TRUNCATED, ClipIds
+from jaxsed.data.problems import DURATION_TOLERANCE_SECONDS
 from jaxsed.data.row_shards import RowReader
-from jaxsed.data.teacher_store import DESCRIPTION, IDS, MEAN_DTYPE, TeacherStore
+from jaxsed.data.teacher_hdf5 import Hdf5Logits
+from jaxsed.data.teacher_store import IDS, MEAN_DTYPE, TeacherStore
 from jaxsed.errors import InputError
+from jaxsed.labels.events import FRAME_SECONDS
 
 MISS = "miss"
 logger = logging.getLogger(__name__)
@@ -35,7 +42,9 @@ class TeacherLogits:
             `strong_logits [clips, c, t]` or `clip_logits [clips, c]` (needs h5py).
 
     Attributes:
-        n_frames: label frames of 40 ms per clip; 1 where logits are of whole clips.
+        n_clips: clips.
+        n_frames: label frames of 40 ms of a row, which is a clip or a slice of a longer
+            one; 1 where logits are of whole clips.
         n_classes: classes.
         hits: Counter of "exact", "respelled", "truncated" and "miss".
 
@@ -47,8 +56,11 @@ class TeacherLogits:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         is_folder = self.path.is_dir()
-        self._store = _FolderStore(self.path) if is_folder else _Hdf5Store(self.path)
+        self._store = _FolderStore(self.path) if is_folder else Hdf5Logits(self.path)
         self.n_clips, self.n_frames, self.n_classes = self._store.shape
+        self._slices = self._store.slices
+        if self._slices is not None:
+            self.n_clips = len(self._slices.clip_frames)
         self._ids = ClipIds(self._store.ids())
         if len(self._ids) != self.n_clips:
             raise InputError(
@@ -79,16 +91,74 @@ class TeacherLogits:
         """How many `get` of this process found nothing."""
         return self.hits[MISS]
 
-    def get(self, clip_id: str) -> np.ndarray | None:
-        """Returns the clip's logits, float16 `[t, c]`, read-only; None if it has none.
+    def known_frames(self, clip_id: str) -> int | None:
+        """Returns how many label frames of a clip have logits; None if it has none."""
+        found = self._ids.find(clip_id)
+        return None if found is None else self._known_frames(found[0])
+
+    def get(
+        self, clip_id: str, first_frame: int = 0, n_frames: int | None = None
+    ) -> np.ndarray | None:
+        """Returns logits of a clip, float16 `[t, c]`, not to be changed; None: it has none.
+
+        Logits of whole clips are `[1, c]`, of a longer clip the mean of its slices',
+        weighted by frames.
+
+        Args:
+            clip_id: of the clip.
+            first_frame: label frame of the clip with which they begin.
+            n_frames: t; all from there on by default. Behind the end of a clip of several
+                rows they are those of the silence that fills its last one up.
 
         Raises:
-            InputError: the file is damaged there.
+            InputError: the file is damaged there, or the store ends before these frames.
         """
         found = self._ids.find(clip_id)
         with self._lock:
             self.hits[found[1] if found else MISS] += 1
-        return None if found is None else self._store.read(found[0])
+        if found is None:
+            return None
+        if self.n_frames == 1:
+            return self._mean(self._rows(found[0]))
+        stop = first_frame + n_frames if n_frames else self._known_frames(found[0])
+        return self._window(clip_id, self._rows(found[0]), first_frame, stop)
+
+    def row(self, row: int) -> np.ndarray:
+        """Returns the logits of a row of the store, float16 `[t, c]`, not to be changed.
+
+        Raises:
+            InputError: the file is damaged there.
+        """
+        return self._store.read(row)
+
+    def _rows(self, clip: int) -> range:
+        whole = self._slices is None
+        return range(clip, clip + 1) if whole else self._slices.of_clip(clip)
+
+    def _known_frames(self, clip: int) -> int:
+        if self._slices is None or self.n_frames == 1:
+            return self.n_frames
+        return int(self._slices.clip_frames[clip])
+
+    def _mean(self, rows: range) -> np.ndarray:
+        if len(rows) == 1:
+            return self._store.read(rows[0])
+        weights = self._slices.weights(np.array(rows)).astype(np.float32)
+        logits = np.stack([self._store.read(row) for row in rows])
+        return np.tensordot(weights, logits.astype(np.float32), 1).astype(np.float16)
+
+    def _window(self, clip_id: str, rows: range, start: int, stop: int) -> np.ndarray:
+        size = self.n_frames
+        if not 0 <= start < stop <= len(rows) * size:
+            raise InputError(
+                f"{self.path} has logits of {len(rows) * size} label frames of clip "
+                f"{clip_id!r}, not of those from {start} to {stop}"
+            )
+        first = start // size
+        read = rows[first : -(-stop // size)]
+        logits = [self._store.read(row) for row in read]
+        joined = logits[0] if len(logits) == 1 else np.concatenate(logits)
+        return joined[start - first * size : stop - first * size]
 
     def coverage(self, clip_ids) -> dict[str, int]:
         """Returns how many of `clip_ids` are found how; all four keys of `hits`."""
@@ -97,21 +167,24 @@ class TeacherLogits:
         )
         return {how: counts[how] for how in (EXACT, RESPELLED, TRUNCATED, MISS)}
 
-    def check(self, vocabulary, clip_ids) -> None:
-        """Makes sure the logits are of these classes and these clips.
+    def check(self, data, n_frames: int) -> None:
+        """Makes sure the logits are of these classes and these clips, and long enough.
 
         A clip without logits is only logged, with the number of them: its
         `teacher_valid` is False.
 
         Args:
-            vocabulary: `Vocabulary` of the data. The published HDF5 does not say in
-                which order its classes are: there, only their number is compared.
-            clip_ids: of the data.
+            data: a `PreparedData`, or what looks like one. The published HDF5 does not
+                say in which order its classes are: there, only their number is compared.
+            n_frames: label frames of an example.
 
         Raises:
-            InputError: other classes, or none of the clips is in the store.
+            InputError: other classes, none of the clips is in the store, or the store has
+                fewer frames than an example, or than one of the clips, which is named.
         """
-        stored = self._store.vocabulary_hash
+        vocabulary, stored = data.vocabulary, self._store.vocabulary_hash
+        clips = getattr(data, "clips", data)
+        clip_ids = clips.ids
         if len(vocabulary) != self.n_classes:
             raise InputError(
                 f"{self.path} holds logits of {self.n_classes} classes, the data has "
@@ -132,6 +205,32 @@ class TeacherLogits:
         found = ", ".join(f"{count} {how}" for how, count in counts.items())
         log = logger.warning if counts[MISS] else logger.info
         log("teacher logits for %d clips: %s", n_clips, found)
+        if self.n_frames > 1:
+            self._check_examples(n_frames, sliced=len(data) > n_clips)
+            self._check_lengths(clips)
+
+    def _check_examples(self, n_frames: int, sliced: bool) -> None:
+        """Refuses rows that examples do not fit into; slices always begin at theirs."""
+        if n_frames > self.n_frames or (sliced and self.n_frames % n_frames):
+            raise InputError(
+                f"{self.path} has logits of {self.n_frames * FRAME_SECONDS:g} s in a row, "
+                f"examples last {n_frames * FRAME_SECONDS:g} s: set data.clip_seconds to "
+                "that of the ensemble"
+            )
+
+    def _check_lengths(self, clips) -> None:
+        """Refuses clips whose beginning alone has logits."""
+        seconds = np.asarray(clips.durations)
+        slack = DURATION_TOLERANCE_SECONDS + 1e-6
+        for row in np.flatnonzero(seconds > self.n_frames * FRAME_SECONDS + slack):
+            known = self.known_frames(str(clips.ids[row]))
+            if known is not None and seconds[row] > known * FRAME_SECONDS + slack:
+                raise InputError(
+                    f"{self.path} has logits of the first {known * FRAME_SECONDS:g} s of "
+                    f"clip {str(clips.ids[row])!r}, which lasts {seconds[row]:g} s: "
+                    "remove the folder and run the ensemble stage again, which hears "
+                    "recordings to their end; of an HDF5 file, leave long clips out"
+                )
 
 
 class _FolderStore:
@@ -142,6 +241,7 @@ class _FolderStore:
         self._rows = RowReader(store)
         self.shape = store.shape
         self.vocabulary_hash = store.vocabulary["hash"]
+        self.slices = store.slices()
 
     def ids(self) -> list[str]:
         file = self._store.folder / IDS
@@ -153,80 +253,3 @@ class _FolderStore:
     def read(self, row: int) -> np.ndarray:
         logits = np.frombuffer(self._rows.read(row), MEAN_DTYPE)
         return logits.reshape(self._store.clip_shape)
-
-
-_HDF5_AXES = {
-    "strong_logits": ("clips", "classes", "frames"),
-    "clip_logits": ("clips", "classes"),
-}
-
-
-class _Hdf5Store:
-    """The published layout: `filenames [n]`, `strong_logits [n, c, t]`.
-
-    Of whole clips: `clip_logits [n, c]`.
-    """
-
-    vocabulary_hash = None
-
-    def __init__(self, file: Path):
-        self._path = file
-        self._file = None
-        self._lock = threading.Lock()
-        self._name = "clip_logits" if "clip_logits" in self._open() else "strong_logits"
-        try:
-            shape = self._open()[self._name].shape
-            n_ids = self._open()["filenames"].shape[0]
-        except KeyError as error:
-            raise InputError(
-                f"{file}: expected the data sets filenames and strong_logits (or "
-                f"clip_logits), the file holds {', '.join(self._open()) or 'none'}"
-            ) from error
-        expected = _HDF5_AXES[self._name]
-        if len(shape) != len(expected) or n_ids != shape[0]:
-            raise InputError(
-                f"{file}: expected {self._name} [{', '.join(expected)}] and as many "
-                f"filenames, got {shape} and {n_ids}"
-            )
-        n_clips, n_classes, *n_frames = shape
-        self.shape = (n_clips, *(n_frames or [1]), n_classes)
-
-    def _open(self):
-        if self._file is None:
-            try:
-                import h5py
-            except ImportError as error:
-                raise InputError(
-                    f"reading {self._path} needs h5py: pip install 'jaxsed[hdf5]'"
-                ) from error
-            try:
-                self._file = h5py.File(self._path, "r")
-            except OSError as error:
-                reason = "not an HDF5 file" if self._path.exists() else "no such file"
-                raise InputError(
-                    f"teacher logits {self._path}: {reason}; expected a folder with "
-                    f"{DESCRIPTION} or an HDF5 with filenames and strong_logits"
-                ) from error
-        return self._file
-
-    def ids(self) -> list[str]:
-        names = self._open()["filenames"][:]
-        return [n.decode("utf-8") if isinstance(n, bytes) else str(n) for n in names]
-
-    def read(self, row: int) -> np.ndarray:
-        with self._lock:
-            try:
-                logits = self._open()[self._name][row]
-            except OSError as error:
-                raise InputError(
-                    f"{self._path}: {self._name} cannot be read at row {row}; the file is "
-                    "damaged, fetch it again"
-                ) from error
-        frames = logits.reshape(self.shape[2], self.shape[1]).T
-        return np.ascontiguousarray(frames, dtype=np.float16)
-
-    def __getstate__(self):
-        return {**self.__dict__, "_file": None, "_lock": None}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state, _lock=threading.Lock())

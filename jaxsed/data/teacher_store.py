@@ -2,14 +2,17 @@
 
     teacher_logits.json   shape [clips, t, c], vocabulary, hash of the data, clips a shard,
                           teachers (name and sha256 of the parameters) in order of summation
-    ids.json              clip ids in row order
+    ids.json              ids of the clips
+    slices.json           where some clips are longer than a row: label frames of a slice,
+                          and those of each clip; rows are slices, clip by clip
     logits-00003.f16      shard 3: float16 [k, t, c], C order, little-endian
     logits-00003.json     its teachers, and the CRC-32 of every clip
     in_progress/          shards that are being written, see `teacher_shard`
 
 Finished shards are as `row_shards` says.
 
-Logits of whole clips are a store of one frame, t = 1, which lasts as long as the clip.
+Logits of whole clips are a store of one frame, t = 1, which lasts as long as the clip, or
+as its slice.
 """
 
 import dataclasses
@@ -20,24 +23,26 @@ import numpy as np
 
 from jaxsed.atomic import write_atomically
 from jaxsed.data.row_shards import RowShards
+from jaxsed.data.slice_rows import SliceRows
 from jaxsed.errors import InputError
 
 DESCRIPTION, IDS, IN_PROGRESS = "teacher_logits.json", "ids.json", "in_progress"
+SLICES = "slices.json"
 FORMAT = 2
 MEAN_DTYPE, SUM_DTYPE = np.dtype("<f2"), np.dtype("<f4")
 
 
 @dataclasses.dataclass(frozen=True)
 class TeacherStore(RowShards):
-    """What a store holds, and where; a row is a clip.
+    """What a store holds, and where; a row is a clip, or a slice of a longer one.
 
     Attributes:
         folder: of the store.
-        shape: clips, label frames of 40 ms, classes.
+        shape: rows, label frames of 40 ms, classes.
         vocabulary: of the logits, as `Vocabulary.to_json` gives it.
         data_hash: identifies the clips (`PreparedData.manifest_hash`).
         teachers: (name, sha256 of its parameters) each, in the order of summation.
-        shard_clips: clips a shard; the last one may have fewer.
+        shard_clips: rows a shard; the last one may have fewer.
     """
 
     folder: Path
@@ -86,6 +91,33 @@ class TeacherStore(RowShards):
         del content["folder"]
         write_atomically(self.folder / DESCRIPTION, json.dumps(content, indent=1))
 
+    def write_slices(self, slices: SliceRows) -> None:
+        """Writes `slices.json`, atomically."""
+        frames = slices.clip_frames.tolist()
+        content = {"slice_frames": slices.slice_frames, "clip_frames": frames}
+        write_atomically(self.folder / SLICES, json.dumps(content))
+
+    def slices(self) -> SliceRows | None:
+        """Returns what rows are slices of; None where every clip is a row.
+
+        Raises:
+            InputError: `slices.json` is damaged.
+        """
+        file = self.folder / SLICES
+        try:
+            if not file.exists():
+                return None
+            found = json.loads(file.read_text(encoding="utf-8"))
+            slices = SliceRows(found["clip_frames"], int(found["slice_frames"]))
+            if slices.clip_frames.min() < 1 or len(slices) != self.n_rows:
+                raise ValueError(f"{len(slices)} slices")
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{file} is damaged ({error}): remove {self.folder} and run the ensemble "
+                "stage again"
+            ) from error
+        return slices
+
     @property
     def names(self) -> list[str]:
         """The teachers' names, in the order of summation."""
@@ -93,17 +125,17 @@ class TeacherStore(RowShards):
 
     @property
     def n_rows(self) -> int:
-        """Clips."""
+        """Clips, or slices of longer ones."""
         return self.shape[0]
 
     @property
     def shard_rows(self) -> int:
-        """Clips a shard."""
+        """Rows a shard."""
         return self.shard_clips
 
     @property
     def row_bytes(self) -> int:
-        """Size of a clip's mean logits."""
+        """Size of a row's mean logits."""
         return self.clip_bytes()
 
     @property
@@ -125,7 +157,7 @@ class TeacherStore(RowShards):
         return self.shape[1:]
 
     def clip_bytes(self, dtype: np.dtype = MEAN_DTYPE) -> int:
-        """Returns the size of a clip's logits."""
+        """Returns the size of a row's logits."""
         return self.shape[1] * self.shape[2] * dtype.itemsize
 
     def shard_bytes(self, shard: int, dtype: np.dtype = MEAN_DTYPE) -> int:

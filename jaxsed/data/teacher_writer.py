@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jaxsed.atomic import write_atomically
+from jaxsed.data.slice_rows import SliceRows
 from jaxsed.data.teacher_shard import TeacherShard
 from jaxsed.data.teacher_store import (
     DESCRIPTION,
@@ -31,13 +32,14 @@ class TeacherLogitsWriter:
 
     Args:
         folder: of the store; made if missing.
-        ids: of the clips, in row order.
-        n_frames: label frames of 40 ms.
+        ids: of the clips.
+        n_frames: label frames of 40 ms of a row.
         vocabulary: `Vocabulary` of the logits.
         teachers: name -> what identifies its parameters (a sha256), in the order in which
             their logits are summed.
-        shard_clips: clips a shard.
+        shard_clips: rows a shard.
         data_hash: identifies the clips' audio.
+        slices: what rows are slices of; by default every clip is a row.
 
     Attributes:
         store: what is being written.
@@ -57,12 +59,14 @@ class TeacherLogitsWriter:
         *,
         shard_clips: int = SHARD_CLIPS,
         data_hash: str = "",
+        slices: SliceRows | None = None,
     ):
-        shape = (len(ids), n_frames, len(vocabulary))
+        n_rows = len(ids) if slices is None else len(slices)
+        shape = (n_rows, n_frames, len(vocabulary))
         if not all(shape) or not teachers or shard_clips < 1:
             raise InputError(
                 f"{folder}: logits {list(shape)} of {len(teachers)} teachers in shards "
-                f"of {shard_clips} clips: expected at least one of each"
+                f"of {shard_clips} rows: expected at least one of each"
             )
         self.store = TeacherStore(
             folder=Path(folder),
@@ -80,6 +84,8 @@ class TeacherLogitsWriter:
         except OSError as error:
             raise InputError(f"{folder} cannot be made: {error.strerror}") from error
         write_atomically(self.store.folder / IDS, json.dumps(list(ids)))
+        if slices is not None and slices.any_several:
+            self.store.write_slices(slices)
         self.store.write()
 
     def _check_same(self, found: TeacherStore, ids: Sequence[str]) -> None:
@@ -87,7 +93,7 @@ class TeacherLogitsWriter:
         changed = [name for name, _ in set(found.teachers) ^ set(wanted.teachers)]
         stored_ids = json.loads((folder / IDS).read_text(encoding="utf-8"))
         for what, stored, given in (
-            ("shape [clips, frames, classes]", list(found.shape), list(wanted.shape)),
+            ("shape [rows, frames, classes]", list(found.shape), list(wanted.shape)),
             (
                 "vocabulary",
                 found.vocabulary["hash"][:12],

@@ -2,6 +2,8 @@
 
 Effective Pre-Training, section II-D: logits, not probabilities, are averaged, class by
 class and frame by frame; or clip by clip (`targets=clip`), for teachers of step 2.
+Longer recordings are heard to their end, in slices of `data.clip_seconds` (10 s): a student
+that is trained on a random 10 s of them learns from the logits of those.
 
 What is computed in which order. A clip is decoded once for each sample rate that the
 teachers hear, handed to one teacher after the other, and the sum stays on the devices: all
@@ -50,7 +52,7 @@ from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.data.teacher_store import TeacherStore
 from jaxsed.data.teacher_writer import TeacherLogitsWriter
 from jaxsed.errors import InputError, check_known
-from jaxsed.labels.events import FRAME_SECONDS, offset_frames
+from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.stages import metrics, teacher_passes, teachers
 from jaxsed.stages.predictions import EVAL_SECONDS
@@ -89,13 +91,11 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
     if processes.on_first(lambda: _is_complete(workdir)):
         logging.info("%s is finished already", workdir)
         return
+    train_seconds = config["data"]["clip_seconds"] or EVAL_SECONDS
+    seconds = {TRAIN_LOGITS: train_seconds, EVAL_LOGITS: EVAL_SECONDS}
     data = {
-        TRAIN_LOGITS: PreparedData(config["data"]["train"]),
+        TRAIN_LOGITS: Slices(PreparedData(config["data"]["train"]), train_seconds),
         EVAL_LOGITS: Slices(PreparedData(config["data"]["eval"]), EVAL_SECONDS),
-    }
-    seconds = {
-        TRAIN_LOGITS: config["data"]["clip_seconds"] or EVAL_SECONDS,
-        EVAL_LOGITS: EVAL_SECONDS,
     }
     ensemble = teachers.open_teachers(
         config["teachers"], tuple(seconds.values()), config["dtype"]
@@ -104,9 +104,7 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
     with contextlib.ExitStack() as stack:
         writers = {
             name: stack.enter_context(
-                _open_writer(
-                    config, workdir / name, ensemble, data[name], seconds[name]
-                )
+                _open_writer(config, workdir / name, ensemble, data[name])
             )
             for name in data
         }
@@ -193,7 +191,7 @@ def _check_targets(config: Mapping[str, Any]) -> None:
         )
 
 
-def _check_classes(ensemble: Sequence[teachers.Teacher], data: PreparedData) -> None:
+def _check_classes(ensemble: Sequence[teachers.Teacher], data: Slices) -> None:
     """Refuses logits that no student could learn from, before they are computed."""
     known = ensemble[0].vocabulary
     if known.hash != data.vocabulary.hash:
@@ -208,18 +206,18 @@ def _open_writer(
     config: Mapping[str, Any],
     folder: Path,
     ensemble: Sequence[teachers.Teacher],
-    data: PreparedData,
-    clip_seconds: float,
+    data: Slices,
 ) -> TeacherLogitsWriter:
-    n_frames = 1 if config["targets"] == "clip" else int(offset_frames(clip_seconds))
+    n_frames = 1 if config["targets"] == "clip" else data.rows.slice_frames
     return TeacherLogitsWriter(
         folder,
-        data.ids,
+        data.clips.ids,
         n_frames,
         ensemble[0].vocabulary,
         {t.name: t.description["parameters_sha256"] for t in ensemble},
         shard_clips=config["shard_clips"],
         data_hash=data.manifest_hash,
+        slices=data.rows,
     )
 
 
@@ -259,7 +257,7 @@ def _evaluate(config: Mapping[str, Any], workdir: Path, eval_data: Slices) -> No
     clip_logits = np.zeros((len(data), len(vocabulary)), np.float32)
     for start in range(0, len(eval_data), _COPIED_CLIPS):
         rows = np.arange(start, min(start + _COPIED_CLIPS, len(eval_data)))
-        logits = np.stack([mean.get(eval_data.ids[row]) for row in rows])
+        logits = np.stack([mean.row(row) for row in rows])
         if of_clips:
             eval_data.add_to_means(clip_logits, rows, logits[:, 0].astype(np.float32))
         else:

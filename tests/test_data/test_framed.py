@@ -58,6 +58,9 @@ def test_folders_with_frames_are_read_as_one(framed, tmp_path):
     assert len(joined) == 2 * SLICES and joined.encoder_hash == framed.encoder_hash
     for row, expected in ((2, 2), (SLICES + 5, 5)):
         assert (joined.frames(row)["aligned"] == expected).all()
+    assert joined.place_in_clip(2) == ("clip0", 50)
+    assert joined.place_in_clip(SLICES + 5) == ("clip2", 0)
+    assert joined.clips.durations.tolist() == [3.5, 0.5, 2.0] * 2
 
 
 def test_frames_of_other_slices_are_a_mistake(tmp_path):

@@ -78,7 +78,7 @@ def test_slices_lie_one_behind_the_other(data):
         slices.ids[13]
     expected = [0.5, 1, 1, 1, 0.5, 1.05, 1, 1, 1, 1, 1, 0.12, 1]
     np.testing.assert_allclose(slices.durations, expected, rtol=1e-12)
-    weights = slices.weights(np.arange(13))
+    weights = slices.rows.weights(np.arange(13))
     np.testing.assert_allclose(weights[1:5], np.array([25, 25, 25, 13]) / 88)
     assert weights[[0, 5, 12]].tolist() == [1.0, 1.0, 1.0]
     heads = Slices(data, 1.0, most=1)

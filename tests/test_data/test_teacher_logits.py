@@ -2,23 +2,19 @@ import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import h5py
 import numpy as np
 import pytest
 
 from jaxsed.data import row_shards
 from jaxsed.data.pipelines import training_batches
+from jaxsed.data.slice_rows import SliceRows
+from jaxsed.data.slices import Slices
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.errors import InputError
+from jaxsed.labels.events import FRAME_SECONDS
 from jaxsed.labels.vocab import Vocabulary
 from tests.test_data.fakes import VOCABULARY, FakeData
-from tests.test_data.teacher_stores import (
-    IDS,
-    C,
-    Stopped,
-    T,
-    write,
-)
+from tests.test_data.teacher_stores import IDS, C, Stopped, T, open_writer, write
 
 
 @pytest.fixture
@@ -91,100 +87,125 @@ def test_an_open_store_can_be_sent_to_a_worker(finished):
 
 def test_other_classes_and_other_clips_are_refused(finished, caplog):
     store = TeacherLogits(finished)
-    store.check(VOCABULARY, IDS)
+    store.check(of_ids(IDS), T)
     swapped = Vocabulary("swapped", ("Bell", "Bark", "Drum"))
     with pytest.raises(InputError, match="another order"):
-        store.check(swapped, IDS)
+        store.check(of_ids(IDS, swapped), T)
     with pytest.raises(InputError, match="3 classes, the data has 2"):
-        store.check(Vocabulary("two", ("Bell", "Bark")), IDS)
+        store.check(of_ids(IDS, Vocabulary("two", ("Bell", "Bark"))), T)
     with pytest.raises(InputError, match="none of the 2 clips"):
-        store.check(VOCABULARY, ["x", "y"])
+        store.check(of_ids(["x", "y"]), T)
     with caplog.at_level("WARNING"):
-        store.check(VOCABULARY, ["clip1", "y"])
+        store.check(of_ids(["clip1", "y"]), T)
     assert "1 exact, 0 respelled, 0 truncated, 1 miss" in caplog.text
 
 
+def of_ids(ids, vocabulary=VOCABULARY, seconds=T * FRAME_SECONDS):
+    """Clips of 0.2 s, as long as a row of the store, or of other lengths."""
+    data = FakeData(len(ids), seconds)
+    data.ids, data.vocabulary = ids, vocabulary
+    return data
+
+
+LONG_FRAMES = [5, 13, 5, 10]  # of clips a, b, c, d; in rows of 5
+LONG_SECONDS = np.array([0.2, 0.52, 0.28, 0.4])
+
+
 @pytest.fixture
-def published(tmp_path):
-    """As released: class-major, the stems that `rstrip('.mp3')` left; one is spared."""
-    videos = ["abcdefghij0", "abcdefghi3m", "klmnopqrstu", "vwxyzabcpm3"]
-    logits = np.random.default_rng(1).normal(0, 3, (4, C, 250)).astype(np.float16)
-    file = tmp_path / "pseudo.hdf5"
-    with h5py.File(file, "w") as opened:
-        names = [f"Y{video}.mp3".rstrip(".mp3") for video in videos[:3]]
-        opened["filenames"] = [*names, f"Y{videos[3]}"]
-        opened["strong_logits"] = logits
-    return file, videos, logits
+def long(tmp_path):
+    """A store of longer clips, whose logits tell the frame of the clip and the class."""
+
+    def write_long(n_frames=T):
+        slices = SliceRows(LONG_FRAMES, T)
+        given = {"ids": [*"abcd"], "n_frames": n_frames, "teachers": {"t": "aa"}}
+        with open_writer(tmp_path / "long", slices=slices, **given) as writer:
+            for number in writer.pending():
+                with writer.open_shard(number) as shard:
+                    shard.begin(1)
+                    _, first, _ = slices.slices(np.array(shard.rows))
+                    frames = first[:, None] + np.arange(n_frames)
+                    logits = frames[..., None] / 8 - np.arange(C)
+                    shard.write(logits.astype(np.float16))
+                    shard.end()
+        return pickle.loads(pickle.dumps(TeacherLogits(tmp_path / "long")))
+
+    return write_long
 
 
-def test_the_published_file_is_read_time_major(published):
-    file, videos, logits = published
-    store = TeacherLogits(file)
-    assert (len(store), store.n_frames, store.n_classes) == (4, 250, C)
-    for row, video in enumerate(videos):
-        found = store.get(f"{video}_30000")
-        assert found.flags.c_contiguous and found.dtype == np.float16
-        np.testing.assert_array_equal(found, logits[row].T)
-    # Neither as it is nor cut short: of another clip with the same beginning, too.
-    assert store.get("zzzzzzzzzzz_0") is None and store.get("abcdefghij1_0") is None
-    assert store.hits == {"respelled": 3, "truncated": 1, "miss": 2}
-    assert store.misses == 2
-    assert [store.get(f"Y{video}.mp3") is None for video in videos] == [False] * 4
-    received = pickle.loads(pickle.dumps(store))
-    np.testing.assert_array_equal(received.get(videos[2]), logits[2].T)
-    store.check(VOCABULARY, np.array(videos))
+def test_frames_of_a_long_clip_are_put_together(long):
+    store = long()
+    assert (len(store), store.n_frames) == (4, T)
+    assert [store.known_frames(name) for name in "abcde"] == [*LONG_FRAMES, None]
+    whole = np.arange(15)[:, None] / 8 - np.arange(C)
+    np.testing.assert_array_equal(store.get("b"), whole[:13])
+    for first, n_frames in ((0, 5), (5, 5), (3, 5), (4, 2), (8, 5), (2, 9), (10, 5)):
+        found = store.get("b", first, n_frames)
+        assert found.dtype == np.float16
+        np.testing.assert_array_equal(found, whole[first : first + n_frames])
+    np.testing.assert_array_equal(store.get("d", 5), whole[5:10])
+    np.testing.assert_array_equal(store.row(3), whole[10:15])  # with what fills it up
+    assert store.get("e", 5, 5) is None
+    for first in (-1, 11):
+        with pytest.raises(InputError, match=r"15 label frames of clip 'b', not of"):
+            store.get("b", first, 5)
 
 
-def test_the_published_file_feeds_the_loader_in_threads_and_workers(published):
-    file, videos, logits = published
-    data = FakeData(4, seconds=10.0)
-    data.ids = np.array([f"{video}_30000" for video in videos])
-    for workers in (0, 1):
-        stream = training_batches(
-            data, seed=0, batch_size=4, teacher=TeacherLogits(file), workers=workers
-        )
-        batch = next(stream)
-        stream.close()
+def test_a_long_clip_as_a_whole_has_the_mean_of_its_slices(long):
+    store = long(n_frames=1)
+    mean = (0 * 5 + 5 * 5 + 10 * 3) / 13
+    expected = mean / 8 - np.arange(C)
+    assert store.n_frames == store.known_frames("b") == 1
+    np.testing.assert_allclose(store.get("b"), expected[None], atol=1e-3)
+    np.testing.assert_array_equal(store.get("c"), -np.arange(C)[None])
+    store.check(of_ids([*"abcd"], seconds=LONG_SECONDS), 250)
+
+
+def test_clips_whose_beginning_alone_has_logits_are_refused(long, finished):
+    data = of_ids([*"abcd"], seconds=LONG_SECONDS)
+    long().check(data, T)
+    data.ids = ["clip1", "clip2", "clip3", "nobody"]
+    with pytest.raises(InputError, match=r"first 0\.2 s of clip 'clip2', .* 0\.52 s: "):
+        TeacherLogits(finished).check(data, T)
+    data.ids = ["clip1", "nobody", "clip3", "none"]  # what is missing is counted
+    TeacherLogits(finished).check(data, T)
+
+
+def test_examples_that_rows_do_not_hold_are_refused(long):
+    store, data = long(), of_ids([*"abcd"], seconds=LONG_SECONDS)
+    with pytest.raises(InputError, match=r"of 0\.2 s in a row, examples last 0\.24 s"):
+        store.check(data, 6)
+    store.check(data, 4)
+    store.check(Slices(data, T * FRAME_SECONDS), T)
+    with pytest.raises(InputError, match=r"examples last 0\.16 s: set data\.clip_sec"):
+        store.check(Slices(data, 4 * FRAME_SECONDS), 4)
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_examples_of_long_clips_have_the_logits_of_their_window(long, sliced):
+    data = of_ids([*"abcd"], seconds=LONG_SECONDS)
+    if sliced:  # as the frames of a frozen encoder are
+        data = Slices(data, T * FRAME_SECONDS)
+    shape = {"clip_seconds": T * FRAME_SECONDS, "n_frames": T, "batch_size": 8}
+    stream = training_batches(data, seed=0, threads=0, teacher=long(), **shape)
+    places = set()
+    for batch in (next(stream) for _ in range(8)):
         assert batch["teacher_valid"].all()
-        wanted = logits[batch["index"]].transpose(0, 2, 1).astype(np.float64)
-        expected = 1 / (1 + np.exp(-wanted))
-        np.testing.assert_allclose(batch["teacher"], expected, atol=5e-4)
+        clips, starts = np.divmod(batch["audio"][:, 0], 1000)  # as `FakeData` says
+        frames = starts[:, None] + np.arange(T)
+        logits = frames[..., None] / 8 - np.arange(C)
+        np.testing.assert_allclose(
+            batch["teacher"], 1 / (1 + np.exp(-logits)), atol=5e-4
+        )
+        places |= set(zip((clips - 1).tolist(), starts.tolist()))
+    stream.close()
+    last = dict(enumerate([0, 8, 0, 5]))
+    if sliced:
+        assert places == {(0, 0), (1, 0), (1, 5), (1, 10), (2, 0), (3, 0), (3, 5)}
+    else:
+        assert all(start <= last[clip] for clip, start in places) and len(places) > 9
 
 
-def test_logits_of_whole_clips_are_one_frame(tmp_path):
-    logits = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    with h5py.File(tmp_path / "clips.hdf5", "w") as file:
-        file["filenames"], file["clip_logits"] = [b"a", b"b", b"c"], logits
-    store = TeacherLogits(tmp_path / "clips.hdf5")
-    assert (store.n_clips, store.n_frames, store.n_classes) == (3, 1, 4)
-    np.testing.assert_array_equal(store.get("b"), logits[1:2].astype(np.float16))
-    with h5py.File(tmp_path / "odd.hdf5", "w") as file:
-        file["filenames"], file["clip_logits"] = [b"a", b"b"], logits
-    with pytest.raises(InputError, match=r"clip_logits \[clips, classes\] and as many"):
-        TeacherLogits(tmp_path / "odd.hdf5")
-
-
-def test_h5py_is_asked_for_by_name(published, monkeypatch):
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InputError, match=r"pip install 'jaxsed\[hdf5\]'"):
-        TeacherLogits(published[0])
-
-
-def test_files_that_are_no_store_are_named(tmp_path, finished):
-    with pytest.raises(InputError, match="no such file"):
-        TeacherLogits(tmp_path / "missing.hdf5")
-    (tmp_path / "text.hdf5").write_text("not HDF5")
-    with pytest.raises(InputError, match="not an HDF5 file"):
-        TeacherLogits(tmp_path / "text.hdf5")
-    with h5py.File(tmp_path / "other.hdf5", "w") as opened:
-        opened["mp3"] = np.zeros(3)
-    with pytest.raises(InputError, match="the file holds mp3"):
-        TeacherLogits(tmp_path / "other.hdf5")
-    with h5py.File(tmp_path / "flat.hdf5", "w") as opened:
-        opened["filenames"] = [b"a"]
-        opened["strong_logits"] = np.zeros((2, C, T))
-    with pytest.raises(InputError, match="as many filenames"):
-        TeacherLogits(tmp_path / "flat.hdf5")
+def test_folders_that_are_no_store_are_named(tmp_path, finished):
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="not a store of teacher logits"):
         TeacherLogits(tmp_path / "folder")
@@ -193,4 +214,7 @@ def test_files_that_are_no_store_are_named(tmp_path, finished):
         TeacherLogits(finished)
     (finished / "ids.json").write_text("[")
     with pytest.raises(InputError, match=r"ids\.json is missing or damaged"):
+        TeacherLogits(finished)
+    (finished / "slices.json").write_text('{"slice_frames": 5, "clip_frames": [9]}')
+    with pytest.raises(InputError, match=r"slices\.json is damaged \(2 slices\)"):
         TeacherLogits(finished)

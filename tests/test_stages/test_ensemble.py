@@ -245,7 +245,13 @@ def test_logits_of_long_recordings_slices_are_put_together(targets, tmp_path):
     folder, sha = tmp_path / ensemble.EVAL_LOGITS, {"a teacher": "its sha256"}
     with (
         TeacherLogitsWriter(
-            folder, slices.ids, n_frames, VOCABULARY, sha, shard_clips=100
+            folder,
+            data.ids.tolist(),
+            n_frames,
+            VOCABULARY,
+            sha,
+            shard_clips=100,
+            slices=slices.rows,
         ) as writer,
         writer.open_shard(0) as shard,
     ):

@@ -7,11 +7,13 @@ import pytest
 from jaxsed.audio.decode import load_mono, to_int16
 from jaxsed.data import pipelines
 from jaxsed.data.records import PreparedData
+from jaxsed.data.slices import Slices
 from jaxsed.data.teacher_logits import TeacherLogits
 from jaxsed.data.teacher_writer import TeacherLogitsWriter
 from jaxsed.errors import InputError
 from jaxsed.stages.teacher_passes import SUMMED_SHARDS, TeacherPasses
 from jaxsed.stages.teachers import HeldTeachers, Teacher, local_mesh, open_teachers
+from tests.test_stages.recordings import Recordings
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,33 @@ def test_sound_is_decoded_once_for_each_sample_rate_of_a_group(
         np.testing.assert_array_equal(sounds[rows.index(7)], expected)
         np.testing.assert_array_equal(sounds[6], sounds[0])
     assert (TeacherLogits(tmp_path).get(data.ids[7]) == 2).all()  # of 1, 2 and 3
+
+
+def test_recordings_are_heard_to_their_end(teachers, tmp_path, monkeypatch):
+    def add(held, teacher, audio, total):
+        frames = audio[:, ::640, None] % 1000  # what frame of its clip each is
+        return total + frames, jnp.ones(len(total), bool)
+
+    monkeypatch.setattr(HeldTeachers, "hold", lambda *_: None)
+    monkeypatch.setattr(HeldTeachers, "add", add)
+    first, *_ = open_teachers(teachers, [10.0])
+    recordings = Recordings()
+    slices = Slices(recordings, 10.0)
+    with TeacherLogitsWriter(
+        tmp_path,
+        recordings.ids.tolist(),
+        250,
+        first.vocabulary,
+        {first.name: ""},
+        slices=slices.rows,
+        shard_clips=3,
+    ) as writer:
+        passes([first]).run(writer, writer.pending(), slices, 10.0)
+    store = TeacherLogits(tmp_path)
+    frames = np.arange(608)[:, None].repeat(len(first.vocabulary), 1)
+    np.testing.assert_array_equal(store.get("clip1")[:607], frames[:607])
+    np.testing.assert_array_equal(store.get("clip1", 300, 250), frames[300:550])
+    assert store.known_frames("clip3") == 500 and store.known_frames("clip2") == 250
 
 
 def test_room_is_asked_for_sums_only_where_there_are_any(mixed):
