@@ -1,8 +1,12 @@
 """Packaging of jaxsed: versions are lower bounds that were run, upper bounds only where a newer one breaks."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+VERSION = "0.1.0"
+URL = "https://github.com/OWNER/jaxsed"  # docs/releasing.md
 
 REQUIREMENTS = [
     "jax>=0.8",  # 0.8.0 moves pmap to maintenance; one jit over a mesh is used here
@@ -26,7 +30,7 @@ REQUIREMENTS = [
 
 EXTRAS = {
     "tpu": ["jax[tpu]>=0.8"],
-    "cuda": ["jax[cuda13]>=0.8"],
+    "cuda": ["jax[cuda13]>=0.8"],  # for drivers from 580 on
     "logging": ["tensorboardX>=2.6"],
     "hdf5": ["h5py>=3.11"],  # the first that goes with numpy 2
     "parquet": ["pyarrow>=17"],  # the first that goes with numpy 2
@@ -66,12 +70,16 @@ EXTRAS = {
     ],
 }
 
+README = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+
 setup(
     name="jaxsed",
-    version="0.1.0",
+    version=VERSION,
     description="Pre-train, convert, fine-tune, evaluate and run audio spectrogram transformers for sound event detection, in JAX.",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    # Where the package is shown, the files that README links to are not beside it.
+    long_description=re.sub(r"\]\((?!https?:)", f"]({URL}/blob/v{VERSION}/", README),
     long_description_content_type="text/markdown",
+    url=URL,
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["jaxsed", "jaxsed.*", "convert"]),

@@ -195,6 +195,40 @@ def test_training_has_the_flags_that_are_checked():
     }
 
 
+def typed_by_people():
+    """Everything that says what to install and from where, by file."""
+    files = [*PAGES, ROOT / "setup.py", *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    return {
+        str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files
+    }
+
+
+def test_extras_are_those_of_setup():
+    setup = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    (extras,) = (
+        set(ast.literal_eval(node.value))
+        for node in setup.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "EXTRAS"
+    )
+    named = set()
+    for file, text in typed_by_people().items():
+        found = re.findall(r"(?:jaxsed|['\"]\.)\[([\w,]+)\]", text)
+        names = {name for names in found for name in names.split(",")}
+        assert names <= extras, file
+        named |= names
+    assert {"cuda", "tpu", "report"} <= named
+
+
+def test_the_repository_has_one_address():
+    owners = {
+        owner: file
+        for file, text in typed_by_people().items()
+        for owner in re.findall(r"github(?:\.com)?/([\w-]+)/jaxsed\b", text)
+        if file != "docs/releasing.md"  # which says how it is put in
+    }
+    assert len(owners) == 1, owners
+
+
 @pages
 def test_python_is_understood(page):
     _, blocks = split(page)
