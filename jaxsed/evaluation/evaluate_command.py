@@ -116,10 +116,11 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
 
     scores = _open_scores(Path(args.scores))
     classes = truth_files.read_classes(args.classes) if args.classes else None
-    truth = truth_files.read_events(args.events, scores.vocabulary, classes)
+    known = {"known_clips": scores.ids}
+    truth = truth_files.read_events(args.events, scores.vocabulary, classes, **known)
     durations, problems = {}, []
     if args.durations:
-        durations, problems = truth_files.read_durations(args.durations)
+        durations, problems = truth_files.read_durations(args.durations, **known)
     problems = [*getattr(scores, "problems", []), *truth.problems, *problems]
     return Inputs(scores, truth, durations, problems)
 
@@ -168,6 +169,6 @@ def _open_scores(path: Path):
 
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; expected a folder of scores")
-    if not (path / "scores.json").exists() and any(path.glob("*.tsv")):
+    if not (path / "scores.json").exists() and any(path.rglob("*.tsv")):
         return ScoreTables(path)
     return ScoreStore(path)

@@ -1,6 +1,7 @@
 """Frame scores as a folder of TSVs, one a clip: the format of sed_scores_eval.
 
-A file `CLIP_ID.tsv` has a header `onset offset CLASS ...` and a row a frame: its start
+Files may lie in sub-folders, as those of `jaxsed detect` do for recordings that do; clips
+are called by their paths (`jaxsed.labels.clip_names`). A file `CLIP_ID.tsv` has a header `onset offset CLASS ...` and a row a frame: its start
 and end in seconds and the scores of the classes. Scores may be probabilities or logits.
 """
 
@@ -8,7 +9,7 @@ import csv
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,7 @@ from jaxsed.atomic import replacing
 from jaxsed.errors import InputError
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels import vocab
+from jaxsed.labels.clip_names import clip_ids, composed
 from jaxsed.labels.vocab import Vocabulary
 
 _CLIPS_KEPT = 256  # read from the temporary file before their memory is given back
@@ -31,7 +33,7 @@ class ScoreTables:
 
     Attributes:
         path: the folder.
-        ids: clip ids (file names without `.tsv`), sorted.
+        ids: clip ids, sorted: names of files without `.tsv`.
         vocabulary: the columns of the first file; the others may order them differently.
         durations: None; the format does not hold them.
         dtype: of the scores, float64.
@@ -48,10 +50,10 @@ class ScoreTables:
             path: the folder.
 
         Raises:
-            InputError: no readable TSV in the folder.
+            InputError: no readable TSV in the folder, or two for the same clip.
         """
         self.path = Path(path)
-        files = sorted(f for f in self.path.glob("*.tsv") if f.is_file())
+        files = files_of(self.path)
         if not files:
             raise InputError(
                 f"{self.path}: no TSV in it; expected one CLIP_ID.tsv a clip with the "
@@ -71,10 +73,10 @@ class ScoreTables:
         self.vocabulary = _vocabulary(self.path.name or "scores", names)
         self._row_of = {clip_id: row for row, clip_id in enumerate(self.ids)}
 
-    def _collect(self, files: Sequence[Path], values: IO[bytes]) -> list[str]:
+    def _collect(self, files: Mapping[str, Path], values: IO[bytes]) -> list[str]:
         """Appends the scores of all usable files to `values`; returns the classes."""
         names: list[str] = []
-        for file in files:
+        for clip_id, file in files.items():
             try:
                 columns, timestamps, scores = read_table(file)
                 scores = _in_order(file, scores, columns, names or columns)
@@ -82,7 +84,7 @@ class ScoreTables:
                 self.problems.append(str(error))
                 continue
             names = names or columns
-            self.ids.append(file.name[: -len(".tsv")])
+            self.ids.append(clip_id)
             self._timestamps.append(timestamps)
             self._first_row.append(self._first_row[-1] + len(scores))
             # Class by class, as they are read again.
@@ -125,6 +127,21 @@ class ScoreTables:
             yield range(place, place + 1), [clip[column] for column in columns]
             if place % _CLIPS_KEPT == 0 and hasattr(mmap, "MADV_DONTNEED"):
                 self._map.madvise(mmap.MADV_DONTNEED)  # it stays in the file
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """Returns clip id -> file, sorted, of the score tables in a folder and below.
+
+    Raises:
+        InputError: two are of the same clip.
+    """
+    files = {
+        composed(file.relative_to(folder).as_posix()[: -len(".tsv")]): file
+        for file in folder.rglob("*.tsv")
+        if file.is_file()
+    }
+    ids = clip_ids(files)
+    return {ids[path]: files[path] for path in sorted(files, key=ids.get)}
 
 
 def read_table(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -3,16 +3,19 @@
 Tables may be separated by tabs, commas or semicolons, begin with a byte order mark and
 end lines with CRLF. A row that makes no sense is left out and named in `problems`; a
 table that cannot be understood at all is an InputError.
+
+Clips are called as `jaxsed.labels.clip_names` says, by their files' paths.
 """
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
+from jaxsed.labels.clip_names import clip_ids_among, clip_path
 from jaxsed.labels.events import Event
 from jaxsed.labels.vocab import Vocabulary
 
@@ -22,9 +25,6 @@ EVENT_COLUMNS = (
     ("filename", "onset", "offset", "event_label"),
 )
 _HEAR_COLUMNS = ["idx", "label"]
-_AUDIO_SUFFIXES = frozenset(
-    ("wav", "flac", "ogg", "opus", "mp3", "m4a", "mp4", "webm", "aif", "aiff")
-)
 
 
 class TrueEvents(NamedTuple):
@@ -42,7 +42,10 @@ class TrueEvents(NamedTuple):
 
 
 def read_events(
-    path: str | Path, model: Vocabulary, classes: Vocabulary | None = None
+    path: str | Path,
+    model: Vocabulary,
+    classes: Vocabulary | None = None,
+    known_clips: Collection[str] = (),
 ) -> TrueEvents:
     """Reads events with the columns of AudioSet Strong or of DCASE.
 
@@ -53,9 +56,12 @@ def read_events(
             detections of one without an event count as wrong. If None, those of the
             model and of the shipped AudioSet lists may occur, and the vocabulary is what
             does. A label may be a name or a MID; an unknown one is a problem.
+        known_clips: ids of the scores, which tell the folders that the table has and they
+            have not (`clip_names.clip_ids_among`).
 
     Raises:
-        InputError: unreadable, columns missing, or no usable row.
+        InputError: unreadable, columns missing, no usable row, or two clips of the same
+            id.
     """
     path = Path(path)
     header, rows = _read_rows(path)
@@ -76,9 +82,9 @@ def read_events(
             problems.append(f"{path} line {line}: {len(row)} values, expected more")
             continue
         clip, onset, offset, label = (row[place].strip() for place in places)
-        clip_id = clip_id_of(clip)
+        clip = clip_path(clip)
         if clip and not (onset or offset or label):
-            found.setdefault(clip_id, [])  # DCASE's way to list a clip without events
+            found.setdefault(clip, [])  # DCASE's way to list a clip without events
             continue
         try:
             times = _times(onset, offset)
@@ -89,19 +95,27 @@ def read_events(
             problems.append(f"{path} line {line}: {error}")
             continue
         event = Event(*times, label_of.setdefault(what, len(label_of)))
-        found.setdefault(clip_id, []).append(event)
+        found.setdefault(clip, []).append(event)
     if not any(found.values()):
         raise InputError(
             f"{path}: no usable event" + (f"; {problems[0]}" if problems else "")
         )
     names, mids = zip(*label_of, strict=True)
-    return TrueEvents(found, Vocabulary(path.stem, names, mids), problems)
+    ids = clip_ids_among(found, known_clips)
+    events = {ids[clip]: of_clip for clip, of_clip in found.items()}
+    return TrueEvents(events, Vocabulary(path.stem, names, mids), problems)
 
 
-def read_durations(path: str | Path) -> tuple[dict[str, float], list[str]]:
+def read_durations(
+    path: str | Path, known_clips: Collection[str] = ()
+) -> tuple[dict[str, float], list[str]]:
     """Reads clip durations in seconds: columns `filename` and `duration`.
 
     Two columns may do without a header, as in the released eval_durations.csv.
+
+    Args:
+        path: the table.
+        known_clips: as of `read_events`.
 
     Returns:
         `({clip id: seconds}, problems)`.
@@ -124,14 +138,15 @@ def read_durations(path: str | Path) -> tuple[dict[str, float], list[str]]:
     for line, row in rows:
         values = [row[place].strip() if place < len(row) else "" for place in places]
         if values[0] and _is_number(values[1]) and float(values[1]) > 0:
-            found[clip_id_of(values[0])] = float(values[1])
+            found[clip_path(values[0])] = float(values[1])
         else:
             problems.append(
                 f"{path} line {line}: {values[1]!r} is not a duration in seconds"
             )
     if not found:
         raise InputError(f"{path}: no usable duration")
-    return found, problems
+    ids = clip_ids_among(found, known_clips)
+    return {ids[clip]: seconds for clip, seconds in found.items()}, problems
 
 
 def read_classes(path: str | Path) -> Vocabulary:
@@ -175,15 +190,6 @@ def _names_alone(
         line = rows[names.index("")][0]
         raise InputError(f"{path} line {line}: expected an idx and a label")
     return Vocabulary(path.stem, tuple(names))
-
-
-def clip_id_of(filename: str) -> str:
-    """Returns a file name without its suffix, if that is one of an audio file.
-
-    Other dots belong to the id.
-    """
-    stem, dot, suffix = filename.rpartition(".")
-    return stem if dot and suffix.lower() in _AUDIO_SUFFIXES else filename
 
 
 def _resolve(label: str, known: Sequence[Vocabulary]) -> tuple[str, str | None]:

@@ -110,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
     from jaxsed.evaluation import truth_files
     from jaxsed.evaluation.postprocess import choose
     from jaxsed.inference import inputs
+    from jaxsed.labels.clip_names import clip_id, clip_path
 
     formats = _formats(args.format)
     asked = args.postprocess, args.median, args.min_seconds, args.threshold
@@ -135,7 +136,10 @@ def run(args: argparse.Namespace) -> int:
     _print_model(args.weights, detector)
     truth = None
     if args.events:
-        truth = truth_files.read_events(args.events, detector.vocabulary)
+        known = [clip_id(clip_path(file.name)) for file in files]
+        truth = truth_files.read_events(
+            args.events, detector.vocabulary, known_clips=known
+        )
         problems += truth.problems
     options = Options(
         formats=formats,

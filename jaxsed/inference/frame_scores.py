@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxsed.evaluation.truth_files import clip_id_of
 from jaxsed.inference.outputs import open_text, replacing
+from jaxsed.labels.clip_names import clip_path
 
 Writer = tuple[Callable[[np.ndarray], None], Callable[[float], None]]
 
@@ -105,12 +105,12 @@ FORMATS = {"tsv": table, "npz": archive}
 def names(filenames: Iterable[str]) -> dict[str, str]:
     """Returns how the scores of each sound file are called, without an ending.
 
-    That is its clip id, for which the evaluation looks. Where two files would share one
-    (a.wav, a.mp3), the whole name is taken.
+    That is the path of its clip, by which the evaluation calls it. Where two files would
+    share one (a.wav, a.mp3), the whole name is taken.
     """
-    ids = {filename: clip_id_of(filename) for filename in filenames}
-    count = collections.Counter(ids.values())
+    paths = {filename: clip_path(filename) for filename in filenames}
+    count = collections.Counter(paths.values())
     return {
-        filename: clip_id if count[clip_id] == 1 else filename
-        for filename, clip_id in ids.items()
+        filename: path if count[path] == 1 else filename
+        for filename, path in paths.items()
     }

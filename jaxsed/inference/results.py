@@ -14,10 +14,11 @@ import numpy as np
 from jaxsed.audio.decode import AudioError
 from jaxsed.errors import InputError
 from jaxsed.evaluation.postprocess import Postprocessing
-from jaxsed.evaluation.truth_files import TrueEvents, clip_id_of
+from jaxsed.evaluation.truth_files import TrueEvents
 from jaxsed.inference import frame_scores, outputs, report, stream
 from jaxsed.inference.inputs import SoundFile
 from jaxsed.inference.journal import Journal, fingerprint
+from jaxsed.labels.clip_names import clip_id, clip_path
 
 
 class Options(NamedTuple):
@@ -250,9 +251,9 @@ class Results:
     def _true_events(self, file: SoundFile) -> list[report.NamedEvent] | None:
         if self._truth is None:
             return None
-        path = clip_id_of(file.name)
+        path = clip_path(file.name)
         events = self._truth.events
-        found = events.get(path, events.get(path.rpartition("/")[2], ()))
+        found = events.get(clip_id(path), events.get(path.rpartition("/")[2], ()))
         names = self._truth.vocabulary.names
         return [report.NamedEvent(e.onset, e.offset, names[e.label]) for e in found]
 

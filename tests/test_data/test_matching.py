@@ -8,12 +8,12 @@ from jaxsed.data.layouts.matching import (
     find_audio,
     match_audio,
     match_paths,
-    path_in_table,
     path_of,
     shared_videos,
     unclaimed,
     without_y,
 )
+from jaxsed.labels.clip_names import clip_path
 
 from .clip_folders import write_text
 
@@ -125,25 +125,6 @@ def test_a_film_is_taken_where_there_is_nothing_else(tmp_path):
     assert [problem.clip for problem in problems] == ["two"]
 
 
-@pytest.mark.parametrize(
-    ("cell", "path"),
-    [
-        ("a.wav", "a"),
-        ("./audio//a.FLAC", "audio/a"),
-        ("..\\audio\\a.wav", "audio/a"),
-        ("C:\\data\\a.wav", "data/a"),
-        ("/home/me/data/a.mp3", "home/me/data/a"),
-        ("64760", "64760"),
-        ("v1.5", "v1.5"),
-        ("", ""),
-        (".", ""),
-        ("/", ""),
-    ],
-)
-def test_paths_in_tables(cell, path):
-    assert path_in_table(cell) == path
-
-
 def paths_found(tmp_path, paths, places, problems=None):
     folder = Folder(tmp_path)
     found = [
@@ -180,7 +161,7 @@ def test_paths_are_composed(tmp_path):
     decomposed = "cafe\u0301"
     folder = Folder(tmp_path)
     found = [("a", AudioSource(folder, f"{decomposed}/a.wav"))]
-    path = path_in_table("caf\u00e9/a.wav")
+    path = clip_path("caf\u00e9/a.wav")
     (sound,) = match_paths([path], [path], found, [])
     assert sound.name == f"{decomposed}/a.wav"
 

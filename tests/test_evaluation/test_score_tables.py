@@ -39,6 +39,20 @@ def test_round_trip_of_logits_is_exact(tmp_path):
     )
 
 
+def test_tables_in_sub_folders_are_called_by_their_paths(tmp_path):
+    places = ("x/day2/a", "x/day1/b.c", "x/day1/a")  # as of `jaxsed detect`
+    for name in places:
+        file = tmp_path / f"{name}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(TABLE)
+    tables = ScoreTables(tmp_path)
+    assert tables.ids == ["day1-a", "day1-b.c", "day2-a"]
+    assert tables.row("day2-a") == 2
+    (tmp_path / "x" / "day1-a.tsv").write_text(TABLE)
+    with pytest.raises(InputError, match="would both be called day1-a"):
+        ScoreTables(tmp_path)
+
+
 def test_the_library_reads_what_we_write(tmp_path):
     from sed_scores_eval.base_modules.io import read_sed_scores
 

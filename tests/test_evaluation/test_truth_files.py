@@ -43,6 +43,22 @@ def test_clips_without_events_and_dots_in_ids(tmp_path):
     assert truth.events == {"a": [], "b.v1.5": [Event(0.0, 1.0, 0)]}
 
 
+def test_clips_in_sub_folders_are_called_as_the_scores_call_them(tmp_path):
+    rows = [f"{name}\t0\t1\tDog\n" for name in ("my/day1/a.wav", "my\\day1\\b.wav")]
+    path = write(tmp_path, DCASE + "".join(rows))
+    durations = "filename\tduration\nmy/day1/a.wav\t5\nmy/day1/b.wav\t6\n"
+    durations = write(tmp_path, durations, "d.tsv")
+    for known, ids in (
+        ((), ["a", "b"]),
+        (["day1-a", "day1-b", "day2-a"], ["day1-a", "day1-b"]),
+        (["day1/b", "my/day1/c"], ["day1-a", "day1/b"]),
+    ):
+        truth = truth_files.read_events(path, MODEL, known_clips=known)
+        assert list(truth.events) == ids
+        found, _ = truth_files.read_durations(durations, known_clips=known)
+        assert found == dict(zip(ids, (5.0, 6.0)))
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -22,7 +22,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from jaxsed.data.layouts.matching import Found, composed, find_audio, match_audio
+from jaxsed.data.layouts.matching import Found, find_audio, match_audio
 from jaxsed.data.layouts.source import (
     AUDIOSET_CLIP_SECONDS,
     FRAMES,
@@ -33,6 +33,7 @@ from jaxsed.data.layouts.tables import read_pairs, read_table
 from jaxsed.data.problems import Problem, RawEvent
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
+from jaxsed.labels.clip_names import composed
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "audioset_strong"

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxsed.data.layouts.matching import composed
 from jaxsed.data.layouts.table_splits import SplitOptions
 from jaxsed.errors import InputError, nearest
+from jaxsed.labels.clip_names import composed
 
 # What columns are called in tables that are about; the first that is there counts.
 FILE_COLUMNS = (

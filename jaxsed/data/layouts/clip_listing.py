@@ -1,6 +1,5 @@
 """From rows of tables that label whole clips to a `SourceSplit`."""
 
-import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from jaxsed.data.layouts.source import (
     SourceSplit,
 )
 from jaxsed.data.problems import WHOLE_CLIP, Problem, RawEvent
-from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.vocab import Vocabulary
 
@@ -110,24 +108,3 @@ def classes_of(labels: Iterable[str], name: str) -> Vocabulary:
         names = sorted(labels, key=int if numbers else str)
         pairs = [(label, None) for label in names]
     return Vocabulary(f"{name}_{len(pairs)}", *zip(*pairs))
-
-
-def short_ids(paths: Iterable[str]) -> dict[str, str]:
-    """Returns what to call clips: the parts of their paths that differ, as file names.
-
-    Raises:
-      InputError: Two would be called the same.
-    """
-    paths = sorted(paths)
-    shared = posixpath.commonpath([posixpath.dirname(path) for path in paths] or [""])
-    start = len(shared) + 1 if shared else 0
-    ids: dict[str, str] = {}
-    paths_of: dict[str, str] = {}
-    for path in paths:
-        ids[path] = path[start:].replace("/", "-")
-        other = paths_of.setdefault(ids[path], path)
-        if other != path:
-            raise InputError(
-                f"{other} and {path} would both be called {ids[path]}; rename one"
-            )
-    return ids

@@ -11,7 +11,6 @@ from jaxsed.data.layouts.clip_columns import (
     labels_in,
     separator_of,
 )
-from jaxsed.data.layouts.matching import path_in_table
 from jaxsed.data.layouts.source import MULTI, SINGLE
 from jaxsed.data.layouts.splits import split_of_file
 from jaxsed.data.layouts.table_splits import (
@@ -22,6 +21,7 @@ from jaxsed.data.layouts.table_splits import (
 )
 from jaxsed.data.layouts.tables import delimiter_of, read_header, read_table
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_path
 
 _FOLDERS = ("", "meta", "metadata", "annotations")
 _ENDINGS = (".csv", ".tsv")
@@ -31,7 +31,7 @@ class Row(NamedTuple):
     """A line of a table.
 
     Attributes:
-      path: The clip, as `path_in_table` has it.
+      path: The clip, as `clip_path` has it.
       labels: As written.
       split: Which split it belongs to.
       line: Of the table.
@@ -152,7 +152,7 @@ class ClipRows:
         cells, lines = [], []
         for line, values in read_table(path, delimiter, wanted):
             file, labels, split = (*(values or ("", "")), "")[:3]
-            clip = path_in_table(file)
+            clip = clip_path(file)
             if clip:
                 cells.append((clip, labels, split))
                 lines.append(line)

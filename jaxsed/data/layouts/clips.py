@@ -23,12 +23,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jaxsed.data.layouts.clip_columns import TableOptions
-from jaxsed.data.layouts.clip_listing import ClipListing, classes_of, short_ids
+from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
 from jaxsed.data.layouts.clip_tables import ClipRows, Row, tables_of
 from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import CLIPS, SourceSplit
 from jaxsed.data.layouts.splits import SPLITS
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_ids
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "clips"
@@ -79,7 +80,7 @@ def read(
     if not tables:
         raise InputError(f"{source} lacks {expected(split)}; name it with --table")
     found = ClipRows(tables, options)
-    ids = short_ids({row.path for row in found.rows})
+    ids = clip_ids({row.path for row in found.rows})
     listing = ClipListing(found.labels)
     for rejected in found.rejected:
         listing.reject(*rejected)

@@ -26,11 +26,12 @@ from pathlib import Path
 from jaxsed.data.layouts.clip_columns import labels_in
 from jaxsed.data.layouts.clip_listing import ClipListing
 from jaxsed.data.layouts.event_listing import EventListing, seconds_in
-from jaxsed.data.layouts.matching import Found, find_audio, match_paths, path_in_table
+from jaxsed.data.layouts.matching import Found, find_audio, match_paths
 from jaxsed.data.layouts.source import FRAMES, MULTI, SourceSplit
 from jaxsed.data.layouts.tables import read_table
 from jaxsed.data.problems import Problem
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_path
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "desed"
@@ -127,7 +128,7 @@ def _read_events(table: Path) -> EventListing:
     columns = ("filename", "onset", "offset", "event_label")
     for line, values in read_table(table, "\t", columns):
         file, onset, offset, label = values or ("", "", "", "")
-        clip = path_in_table(file)
+        clip = clip_path(file)
         if clip:
             listing.add_row(clip, (onset, offset), label, table.name, line)
         else:
@@ -147,7 +148,7 @@ def _read_durations(table: Path, problems: list[Problem]) -> dict[str, float]:
         return durations
     for line, values in read_table(path, "\t", ("filename", "duration")):
         file, duration = values or ("", "")
-        clip, listed = path_in_table(file), seconds_in(duration)
+        clip, listed = clip_path(file), seconds_in(duration)
         if clip and 0 < listed < math.inf:
             durations[clip] = listed
         else:
@@ -160,7 +161,7 @@ def _read_weak(table: Path) -> ClipListing:
     listing = ClipListing(MULTI)
     for line, values in read_table(table, "\t", ("filename", "event_labels")):
         file, labels = values or ("", "")
-        clip = path_in_table(file)
+        clip = clip_path(file)
         if clip:
             listing.add(clip, math.nan, labels_in(labels, ","), line)
         else:

@@ -19,7 +19,7 @@ from jaxsed.data.layouts.event_columns import (
     find_file_and_split,
 )
 from jaxsed.data.layouts.event_listing import seconds_in
-from jaxsed.data.layouts.matching import composed, path_in_table, walk
+from jaxsed.data.layouts.matching import walk
 from jaxsed.data.layouts.tables import (
     delimiter_of,
     read_header,
@@ -27,6 +27,7 @@ from jaxsed.data.layouts.tables import (
     read_table,
 )
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_path, composed
 
 # a.Table.1.selections.txt, a.selections.txt; BirdNET: a.BirdNET.selection.table.txt
 _RAVEN_NAME = re.compile(
@@ -40,7 +41,7 @@ class Line(NamedTuple):
     """What a line says.
 
     Attributes:
-      path: The recording, as `path_in_table` has it; "" if it is of none.
+      path: The recording, as `clip_path` has it; "" if it is of none.
       times: Onset and offset as written; blanks: nothing sounds.
       label: The class as written.
       file: Name of the table or label file.
@@ -78,7 +79,7 @@ def lines_of_table(table: Path, options: EventOptions) -> tuple[list[Line], bool
             lines.append(_broken("", table, number, "too few values"))
             continue
         path, onset, offset, label, where = (*values, "")[:5]
-        path = path_in_table(path)
+        path = clip_path(path)
         wrong = "" if path else "no file"
         times, label = (onset, offset), composed(label)
         lines.append(Line(path, times, label, table.name, number, where, wrong))
@@ -101,7 +102,7 @@ def find_label_files(
                 is_text = name.lower().endswith(".txt") and not match
                 stem = name[: -len(".txt")] if is_text else None
             if stem:
-                found.append((path_in_table(folder + stem), source / folder / name))
+                found.append((clip_path(folder + stem), source / folder / name))
     return sorted(found)
 
 

@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from jaxsed.data.layouts.audio_source import AudioSource, PackFile, ReadPlace
-from jaxsed.data.layouts.matching import Found, composed, without_y
+from jaxsed.data.layouts.matching import Found, without_y
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import composed
 
 _ROWS_AT_ONCE = 16_384
 # What h5py raises where a file is damaged inside.

@@ -20,16 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from jaxsed.data.layouts.event_listing import EventListing
-from jaxsed.data.layouts.matching import (
-    composed,
-    find_audio,
-    match_paths,
-    path_in_table,
-)
+from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import FRAMES, SourceSplit
 from jaxsed.data.layouts.tables import read_table
 from jaxsed.data.problems import RawEvent
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_path, composed
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "hear"
@@ -92,7 +88,7 @@ def read(
         raise InputError(f"{source / called}.json is empty: no clip of {split}")
     seconds = metadata.get("sample_duration")
     seconds = seconds if _is_number(seconds) and seconds > 0 else math.nan
-    paths = {file: path_in_table(file) for file in clips}
+    paths = {file: clip_path(file) for file in clips}
     listing = EventListing(dict.fromkeys(paths.values(), float(seconds)))
     for file, events in clips.items():
         _add_events(listing, paths[file], events, f"{called}.json, {file}")

@@ -8,9 +8,7 @@ scripts write start and end behind the YouTube id, in seconds or milliseconds:
 """
 
 import os
-import posixpath
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 from jaxsed.data.layouts.audio_source import AudioSource, Folder
 from jaxsed.data.layouts.films import is_film
 from jaxsed.data.problems import Problem
+from jaxsed.labels.clip_names import composed, is_sound
 
 # Anything else beside the tables may be a sound file, whatever it is called: formats
 # are told from the content.
@@ -28,11 +27,6 @@ _NOT_AUDIO |= {".yaml", ".yml", ".png", ".jpg", ".jams"}
 _WITH_Y = re.compile(r"Y([\w-]{11}(?:_\d+)?)")
 # YouTube id, start, perhaps end: seconds or milliseconds.
 _CUT = re.compile(r"Y?([\w-]{11})_(\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?")
-_DRIVE = re.compile(r"^[A-Za-z]:(?=/)")
-_ENDING = re.compile(
-    r"\.(wav|flac|ogg|oga|opus|mp3|aiff?|aifc|au|caf|w64|m4a|mp4|aac|webm|mkv|mov|avi)$",
-    re.I,
-)
 
 Found = tuple[str, AudioSource]
 Fit = tuple[int, int, AudioSource]  # row of the clip, rank (low is good), sound
@@ -80,11 +74,6 @@ def find_audio(
             stem, ending = os.path.splitext(name)
             if ending.lower() not in _NOT_AUDIO and not name.startswith("."):
                 yield composed(stem), AudioSource(container, folder + name)
-
-
-def composed(text: str) -> str:
-    """Returns Unicode NFC: macOS stores names decomposed, tables hold them composed."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def video_of(segment: str) -> str:
@@ -166,17 +155,6 @@ def _names_of(segments: Sequence[str]) -> dict[str, int]:
     return names
 
 
-def path_in_table(cell: str) -> str:
-    """Returns the path of a sound as `match_paths` takes it, "" if there is none.
-
-    Without what leads out of the data set, and without the ending: what a table calls
-    `..\\audio\\a.wav` may lie there as `a.flac`.
-    """
-    path = posixpath.normpath(_DRIVE.sub("", cell.replace("\\", "/")))
-    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
-    return composed(_ENDING.sub("", "/".join(parts)))
-
-
 def match_paths(
     paths: Sequence[str],
     clips: Sequence[str],
@@ -202,7 +180,7 @@ def match_paths(
 
 def unclaimed(paths: Sequence[str], found: Iterable[Found]) -> list[Found]:
     """Returns what is called as sounds are and fits no clip; see `match_paths`."""
-    sounds = [each for each in found if _ENDING.search(each[1].name)]
+    sounds = [each for each in found if is_sound(each[1].name)]
     fitting = {source.name for _, _, source in _by_path(paths, sounds)}
     return [each for each in sounds if each[1].name not in fitting]
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxsed.data.layouts.clip_listing import classes_of, short_ids
+from jaxsed.data.layouts.clip_listing import classes_of
 from jaxsed.data.layouts.clip_tables import tables_of
 from jaxsed.data.layouts.event_columns import (
     AUDACITY,
@@ -49,6 +49,7 @@ from jaxsed.data.layouts.splits import SPLITS, split_of_file
 from jaxsed.data.layouts.table_splits import SplitTable, assign_splits, unknown
 from jaxsed.data.problems import Problem
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_ids
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "own"
@@ -117,7 +118,7 @@ def read(
     labels = _read_labels(source, exclude, options)
     if labels is None:
         raise InputError(f"{source} lacks {expected(split)}")
-    ids = short_ids(labels.splits)
+    ids = clip_ids(labels.splits)
     listing = EventListing()
     listing.problems += labels.problems
     for line in labels.lines:

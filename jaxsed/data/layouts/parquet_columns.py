@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from jaxsed.data.layouts.matching import composed
 from jaxsed.data.layouts.source import CLIPS, FRAMES
 from jaxsed.data.problems import WHOLE_CLIP, RawEvent
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import composed
 
 AUDIO = ("audio", "mp3_bytes", "audio_bytes")
 FILE_NAMES = ("filename", "file_name")

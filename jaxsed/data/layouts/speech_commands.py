@@ -14,10 +14,11 @@ from pathlib import Path
 
 from jaxsed.data.layouts.audio_source import AudioSource
 from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
-from jaxsed.data.layouts.matching import find_audio, match_paths, path_in_table
+from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
 from jaxsed.data.layouts.tables import read_rows
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_path
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "speech_commands"
@@ -86,14 +87,14 @@ def read(
 
 
 def _path(found: tuple[str, AudioSource]) -> str:
-    return path_in_table(found[1].name)
+    return clip_path(found[1].name)
 
 
 def _listed(table: Path, listing: ClipListing) -> dict[str, int]:
     """Returns the utterances of a list, and their lines; notes what is none."""
     lines = {}
     for line, cells in read_rows(table, "\n"):
-        path = path_in_table(cells[0])
+        path = clip_path(cells[0])
         if path.count("/") == 1:
             lines[path] = line
         else:

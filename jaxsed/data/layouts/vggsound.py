@@ -19,11 +19,12 @@ from typing import NamedTuple
 
 from jaxsed.data.layouts.audioset_strong import seconds
 from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
-from jaxsed.data.layouts.matching import composed, find_audio, match_audio, segment_of
+from jaxsed.data.layouts.matching import find_audio, match_audio, segment_of
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
 from jaxsed.data.layouts.splits import split_called
 from jaxsed.data.layouts.tables import read_rows, table_in
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import composed
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "vggsound"

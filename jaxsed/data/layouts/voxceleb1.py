@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
-from jaxsed.data.layouts.matching import find_audio, match_paths, path_in_table
+from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
 from jaxsed.data.layouts.tables import read_rows, table_in
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_path
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "voxceleb1"
@@ -101,7 +102,7 @@ def read(
 def _rows(table: Path, listing: ClipListing) -> Iterator[tuple[str, str, int]]:
     """Yields code, path without ending, and line."""
     for line, cells in read_rows(table, " "):
-        path = path_in_table(cells[1]) if len(cells) == 2 else ""
+        path = clip_path(cells[1]) if len(cells) == 2 else ""
         if path.count("/") == 2:
             yield cells[0], path, line
         else:

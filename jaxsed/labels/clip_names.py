@@ -1,0 +1,107 @@
+"""What clips are called, wherever a table or a folder names them by files.
+
+A clip is called by its path, without the folders that all clips have in common and the
+ending, with `-` for `/`: of `audio/day1/a.wav` and `audio/day2/a.wav` these are `day1-a`
+and `day2-a`. Data sets that are prepared, folders of scores and tables of true events all
+say so, and therefore mean the same clip.
+"""
+
+import collections
+import posixpath
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+
+from jaxsed.errors import InputError
+
+_DRIVE = re.compile(r"^[A-Za-z]:(?=/)")
+_ENDING = re.compile(
+    r"\.(wav|flac|ogg|oga|opus|mp3|aiff?|aifc|au|caf|w64|m4a|mp4|aac|webm|mkv|mov|avi)$",
+    re.I,
+)
+
+
+def composed(text: str) -> str:
+    """Returns Unicode NFC: macOS stores names decomposed, tables hold them composed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def is_sound(name: str) -> bool:
+    """Whether a file is called as sounds are."""
+    return bool(_ENDING.search(name))
+
+
+def clip_path(name: str) -> str:
+    """Returns the path of a clip that a table or a folder calls by a file.
+
+    Without what leads out of the data set, and without the ending, if that is one of a
+    sound (other dots belong to the name): what a table calls `..\\audio\\a.wav` may lie
+    there as `a.flac`. "" if there is none.
+    """
+    path = posixpath.normpath(_DRIVE.sub("", name.replace("\\", "/")))
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    return composed(_ENDING.sub("", "/".join(parts)))
+
+
+def clip_id(path: str, folder: str = "") -> str:
+    """Returns what a clip is called, without a folder that its path begins with.
+
+    Args:
+        path: of the clip, from `clip_path`.
+        folder: left out, with a slash behind it; one that does not fit stays.
+    """
+    return path.removeprefix(folder).replace("/", "-")
+
+
+def clip_ids(paths: Iterable[str]) -> dict[str, str]:
+    """Returns path -> what the clip is called, for all clips of a data set.
+
+    Args:
+        paths: of the clips, from `clip_path`.
+
+    Raises:
+        InputError: two would be called the same.
+    """
+    paths = sorted(set(paths))
+    shared = posixpath.commonpath([posixpath.dirname(path) for path in paths] or [""])
+    ids = {path: clip_id(path, f"{shared}/" if shared else "") for path in paths}
+    _refuse_namesakes(ids)
+    return ids
+
+
+def clip_ids_among(paths: Iterable[str], known: Collection[str]) -> dict[str, str]:
+    """Returns path -> what the clip is called by others, who may see other folders.
+
+    A table may list some of the clips of a data set, and be written from another folder:
+    what is left out of its paths is the folder without which most of them are known.
+
+    Args:
+        paths: of the clips, from `clip_path`.
+        known: what others call their clips, perhaps with folders; where they know none of
+            these, clips are called as by `clip_ids`.
+
+    Raises:
+        InputError: two would be called the same.
+    """
+    paths, spelled = sorted(set(paths)), {clip_id(other): other for other in known}
+    found: collections.Counter[str] = collections.Counter()
+    for path in paths:
+        folders = [""] + [path[: k + 1] for k, c in enumerate(path) if c == "/"]
+        found.update(folder for folder in folders if clip_id(path, folder) in spelled)
+    if not found:
+        return clip_ids(paths)
+    # Of folders without which as many are known, as little as possible is left out.
+    folder = min(found, key=lambda folder: (-found[folder], len(folder)))
+    ids = {path: clip_id(path, folder) for path in paths}
+    _refuse_namesakes(ids)
+    return {path: spelled.get(name, name) for path, name in ids.items()}
+
+
+def _refuse_namesakes(ids: dict[str, str]) -> None:
+    path_of: dict[str, str] = {}
+    for path, name in ids.items():
+        other = path_of.setdefault(name, path)
+        if other != path:
+            raise InputError(
+                f"{other} and {path} would both be called {name}; rename one"
+            )

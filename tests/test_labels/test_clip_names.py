@@ -1,0 +1,63 @@
+import pytest
+
+from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_id, clip_ids, clip_ids_among, clip_path
+
+
+@pytest.mark.parametrize(
+    ("cell", "path"),
+    [
+        ("a.wav", "a"),
+        ("./audio//a.FLAC", "audio/a"),
+        ("..\\audio\\a.wav", "audio/a"),
+        ("C:\\data\\a.wav", "data/a"),
+        ("/home/me/data/a.mp3", "home/me/data/a"),
+        ("64760", "64760"),
+        ("v1.5", "v1.5"),
+        ("", ""),
+        (".", ""),
+        ("/", ""),
+    ],
+)
+def test_paths_in_tables(cell, path):
+    assert clip_path(cell) == path
+
+
+def test_paths_are_composed():
+    assert clip_path("cafe\u0301/a.wav") == "caf\u00e9/a"
+
+
+def test_clips_are_called_by_what_differs_in_their_paths():
+    paths = ["audio/day1/a", "audio/day2/a", "audio/day1/a"]
+    ids = {"audio/day1/a": "day1-a", "audio/day2/a": "day2-a"}
+    assert clip_ids(paths) == ids
+    assert clip_ids(["x_30000", "y/z"]) == {"x_30000": "x_30000", "y/z": "y-z"}
+    assert clip_ids(["audio/day1/a"]) == {"audio/day1/a": "a"}
+    assert clip_ids([]) == {}
+    assert clip_id("day1/a") == clip_id("audio/day1/a", "audio/") == "day1-a"
+
+
+@pytest.mark.parametrize(
+    ("paths", "known", "ids"),
+    [
+        # Of a part of the data, whose clips have more folders in common.
+        (["day1/a", "day1/b"], ["day1-a", "day1-b", "day2-a"], ["day1-a", "day1-b"]),
+        # Seen from a folder further up, or from one of several.
+        (["my/day1/a", "my/day2/b"], ["day1-a", "day2-b"], ["day1-a", "day2-b"]),
+        (["day1/a", "day1/b", "day2/c"], ["a", "b"], ["a", "b", "day2-c"]),
+        # One that is not known is not taken for another in a folder above it.
+        (["x/a", "a", "b"], ["a", "b"], ["a", "b", "x-a"]),
+        (["day1/a"], ["day1/a"], ["day1/a"]),  # as others spell it
+        (["day1/a", "day1/b"], ["c"], ["a", "b"]),
+    ],
+)
+def test_clips_are_called_as_others_call_them(paths, known, ids):
+    found = clip_ids_among(paths, known)
+    assert found == dict(zip(sorted(paths), ids, strict=True))
+
+
+def test_namesakes_are_refused():
+    message = "a-b and a/b would both be called a-b; rename one"
+    for name in (clip_ids, lambda paths: clip_ids_among(paths, ["a-b"])):
+        with pytest.raises(InputError, match=message):
+            name(["a/b", "a-b"])
