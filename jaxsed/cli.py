@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from jaxsed.data import prepare_command
 from jaxsed.errors import InputError
-from jaxsed.evaluation import evaluate_command, tune_command
 from jaxsed.inference import detect_command
 from jaxsed.plan import cost_command, plan_command
+from jaxsed.scoring import evaluate_command, tune_command
 from jaxsed.tables import table_command
 from jaxsed.weights import convert_command, weights_command
 

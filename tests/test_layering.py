@@ -37,10 +37,11 @@ MAY_IMPORT = {
     "tables": LOW | {"evaluation", "training"},
     "main": {"errors", "stages", "training"},
     "plan": LOW | {"data", "main", "models", "stages", "training", "weights"},
-    "cli": {"errors", "data", "evaluation", "inference", "plan", "tables", "weights"},
+    "scoring": LOW | {"data", "evaluation"},
+    "cli": {"errors", "data", "inference", "plan", "scoring", "tables", "weights"},
     "__init__": {"inference"},
 }
-WITHOUT_JAX = LOW | {"data", "evaluation", "tables", "cli"}
+WITHOUT_JAX = LOW | {"data", "evaluation", "scoring", "tables", "cli"}
 
 
 def imports_of(path: Path) -> set[str]:

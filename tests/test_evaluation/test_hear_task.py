@@ -26,7 +26,7 @@ from jaxsed.stages.metrics import frame_metrics, new_store
 from tests.test_data.clip_folders import write_sound, write_text
 from tests.test_data.event_folders import write_hear
 from tests.test_data.test_prepare_command import run as prepare
-from tests.test_evaluation.test_evaluate_command import run as evaluate
+from tests.test_scoring.test_evaluate_command import run as evaluate
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "hear_task.npz")
 FILES, CLASSES = GOLDEN["files"].tolist(), GOLDEN["classes"].tolist()

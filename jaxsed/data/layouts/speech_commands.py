@@ -18,7 +18,7 @@ from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
 from jaxsed.data.layouts.tables import read_rows
 from jaxsed.errors import InputError
-from jaxsed.labels.clip_names import clip_path
+from jaxsed.labels.clip_names import clip_id, clip_path
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "speech_commands"
@@ -79,7 +79,7 @@ def read(
     paths = sorted(lines)
     for path in paths:
         word = path.partition("/")[0]
-        listing.add(path.replace("/", "-"), math.nan, [word], lines[path])
+        listing.add(clip_id(path), math.nan, [word], lines[path])
     audio = match_paths(paths, listing.clips, found, listing.problems)
     words = {path.partition("/")[0] for path in (*elsewhere, *others)}
     vocabulary = vocabulary or classes_of(words, NAME)

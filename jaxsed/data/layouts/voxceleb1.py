@@ -21,7 +21,7 @@ from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
 from jaxsed.data.layouts.tables import read_rows, table_in
 from jaxsed.errors import InputError
-from jaxsed.labels.clip_names import clip_path
+from jaxsed.labels.clip_names import clip_id, clip_path
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "voxceleb1"
@@ -83,7 +83,7 @@ def read(
         speaker = path.partition("/")[0]
         speakers.add(speaker)
         if _CODES[code] == split:
-            utterance = path.replace("/", "-")
+            utterance = clip_id(path)
             paths[utterance] = path
             listing.add(utterance, math.nan, [speaker], line)
     if not paths:

@@ -3,10 +3,12 @@
 SCORES is a folder of scores written by jaxsed (scores.json, logits.npy), or a folder
 of one TSV a clip in the format of sed_scores_eval (onset, offset, one column a class).
 
-EVENTS is a table with the columns of AudioSet Strong (segment_id, start_time_seconds,
+EVENTS is a folder that `jaxsed prepare` wrote for a split, which has durations, too; or a
+table with the columns of AudioSet Strong (segment_id, start_time_seconds,
 end_time_seconds, label) or of DCASE (filename, onset, offset, event_label); labels are
 MIDs or names. DURATIONS has the columns filename and duration (seconds). Tabs, commas
-and semicolons are recognised.
+and semicolons are recognised. Clips in sub-folders are called as `jaxsed prepare` and
+`jaxsed detect` call them: day1/a.wav is day1-a.
 
 Only classes that the model and the events share are scored; --classes adds those that
 were listened for and never heard, of which every detection is wrong. Rows that make no sense,
@@ -21,6 +23,7 @@ Post-processing: median (one width for all classes), hear (the same, with the ev
 of the HEAR benchmark), sebb (sound event bounding boxes), or what `jaxsed tune` wrote: a
 file, or a model folder with a postprocess.json.
 
+  jaxsed evaluate runs/mine/scores --events data/mine/eval
   jaxsed evaluate scores --events eval.tsv --durations durations.tsv --out results
 
 Exit status: 0 all was scored; 3 scored, but something was left out; 1 nothing could be
@@ -30,9 +33,9 @@ scored.
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from jaxsed.errors import InputError
+from jaxsed.scoring import inputs
 
 # Named here again because importing the evaluator takes numpy.
 _METRICS = "psds1,psds1_macro,pauroc"
@@ -41,7 +44,7 @@ SHOWN_PROBLEMS = 10
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `jaxsed evaluate`."""
-    add_inputs(parser)
+    inputs.configure(parser)
     parser.add_argument(
         "--metrics", default=_METRICS, help="comma-separated (default: %(default)s)"
     )
@@ -73,58 +76,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="write the results there")
 
 
-def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that say what is evaluated."""
-    parser.add_argument("scores", metavar="SCORES", help="folder of scores")
-    parser.add_argument("--events", required=True, metavar="TSV", help="true events")
-    parser.add_argument("--durations", metavar="TSV", help="clip lengths in seconds")
-    parser.add_argument(
-        "--classes",
-        metavar="TABLE",
-        help="all classes of the events: MID and name, or HEAR's labelvocabulary.csv",
-    )
-    parser.add_argument(
-        "--keep-empty-clips",
-        action="store_true",
-        help="also score clips without events (only false alarms can happen there)",
-    )
-
-
-class Inputs(NamedTuple):
-    """What is evaluated.
-
-    Attributes:
-        scores: a `ScoreStore` or `ScoreTables`.
-        truth: `truth_files.TrueEvents`.
-        durations: clip lengths in seconds, those that are known.
-        problems: one line for everything that was left out.
-    """
-
-    scores: Any
-    truth: Any
-    durations: dict[str, float]
-    problems: list[str]
-
-
-def read_inputs(args: argparse.Namespace) -> Inputs:
-    """Reads what the arguments of `add_inputs` name.
-
-    Raises:
-        InputError: something is not there, or not usable at all.
-    """
-    from jaxsed.evaluation import truth_files
-
-    scores = _open_scores(Path(args.scores))
-    classes = truth_files.read_classes(args.classes) if args.classes else None
-    known = {"known_clips": scores.ids}
-    truth = truth_files.read_events(args.events, scores.vocabulary, classes, **known)
-    durations, problems = {}, []
-    if args.durations:
-        durations, problems = truth_files.read_durations(args.durations, **known)
-    problems = [*getattr(scores, "problems", []), *truth.problems, *problems]
-    return Inputs(scores, truth, durations, problems)
-
-
 def run(args: argparse.Namespace) -> int:
     """Evaluates, prints and writes; returns the exit status.
 
@@ -138,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
         raise InputError(f"{args.out}: is a file; --out needs a folder")
     chosen = choose(args.postprocess, args.median, args.min_seconds, args.threshold)
-    scores, truth, durations, problems = read_inputs(args)
+    scores, truth, durations, problems, missing = inputs.read(args)
     result = evaluate(
         scores,
         truth.events,
@@ -147,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         [name.strip() for name in args.metrics.split(",") if name.strip()],
         postprocess=chosen,
         keep_empty_clips=args.keep_empty_clips,
+        missing=missing,
     )
     print(result.format_table())
     for problem in problems[:SHOWN_PROBLEMS]:
@@ -161,14 +113,3 @@ def run(args: argparse.Namespace) -> int:
         (out / "problems.txt").write_text(text, encoding="utf-8")
         write_summary(result, out / "summary.json")
     return 3 if problems or result.skipped else 0
-
-
-def _open_scores(path: Path):
-    from jaxsed.evaluation.score_tables import ScoreTables
-    from jaxsed.evaluation.scores import ScoreStore
-
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder; expected a folder of scores")
-    if not (path / "scores.json").exists() and any(path.rglob("*.tsv")):
-        return ScoreTables(path)
-    return ScoreStore(path)

@@ -9,6 +9,7 @@ not trained on and will not be tested on.
 The outcome is written to OUT, a file, or a model folder, which gets a postprocess.json:
 `jaxsed detect` then uses it with this model, and `jaxsed evaluate --postprocess OUT`.
 
+  jaxsed tune runs/a/scores --events data/a/validation --method sebb --out runs/a/model
   jaxsed tune runs/a/scores --events valid.tsv --method class_medians --out runs/a/model
 
 Exit status: 0 tuned; 3 tuned, but something was left out; 1 nothing could be scored.
@@ -18,12 +19,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from jaxsed.evaluation import evaluate_command
+from jaxsed.scoring import inputs
+from jaxsed.scoring.evaluate_command import SHOWN_PROBLEMS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `jaxsed tune`."""
-    evaluate_command.add_inputs(parser)
+    inputs.configure(parser)
     parser.add_argument(
         "--method",
         required=True,
@@ -59,13 +61,13 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if not (out.is_dir() or out.parent.is_dir()):
         raise InputError(f"--out={out}: there is no folder {out.parent}")
-    inputs = evaluate_command.read_inputs(args)
+    given = inputs.read(args)
     tuned = tuning.tune(
         args.method,
-        inputs.scores,
-        inputs.truth.events,
-        inputs.truth.vocabulary,
-        inputs.durations,
+        given.scores,
+        given.truth.events,
+        given.truth.vocabulary,
+        given.durations,
         args.metric,
         threshold=args.threshold,
         keep_empty_clips=args.keep_empty_clips,
@@ -83,9 +85,9 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"mean of {len(tuned.best)} classes: {means[0]:.4f} -> {means[1]:.4f}: {file}"
     )
-    for problem in inputs.problems[: evaluate_command.SHOWN_PROBLEMS]:
+    for problem in given.problems[:SHOWN_PROBLEMS]:
         print(f"left out: {problem}", file=sys.stderr)
-    return 3 if inputs.problems else 0
+    return 3 if given.problems else 0
 
 
 def _text(setting) -> str:

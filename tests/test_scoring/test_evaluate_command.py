@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.evaluation import evaluate_command
 from jaxsed.evaluation.score_tables import write_tables
 from jaxsed.evaluation.scores import ScoreStore
+from jaxsed.scoring import evaluate_command
 from tests.test_evaluation import cases
 
 
