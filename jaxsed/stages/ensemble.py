@@ -92,13 +92,12 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
         logging.info("%s is finished already", workdir)
         return
     train_seconds = config["data"]["clip_seconds"] or EVAL_SECONDS
-    seconds = {TRAIN_LOGITS: train_seconds, EVAL_LOGITS: EVAL_SECONDS}
     data = {
         TRAIN_LOGITS: Slices(PreparedData(config["data"]["train"]), train_seconds),
         EVAL_LOGITS: Slices(PreparedData(config["data"]["eval"]), EVAL_SECONDS),
     }
     ensemble = teachers.open_teachers(
-        config["teachers"], tuple(seconds.values()), config["dtype"]
+        config["teachers"], (train_seconds, EVAL_SECONDS), config["dtype"]
     )
     _check_classes(ensemble, data[TRAIN_LOGITS])
     with contextlib.ExitStack() as stack:
@@ -120,7 +119,7 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
         work = _pending(writers, share)
         with _bar(workdir.name, work, writers, len(ensemble)) as bar:
             for name, shards in work.items():
-                passes.run(writers[name], shards, data[name], seconds[name], bar.update)
+                passes.run(writers[name], shards, data[name], bar.update)
         finish = functools.partial(_finish, config, workdir, writers, data[EVAL_LOGITS])
         if config["part"]:
             finish(wait=False)

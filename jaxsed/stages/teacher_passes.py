@@ -13,11 +13,11 @@ from jax.sharding import Mesh
 
 from jaxsed.data import pipelines
 from jaxsed.data.clip_selection import ClipSelection
-from jaxsed.data.records import PreparedData
+from jaxsed.data.slices import Slices
 from jaxsed.data.teacher_shard import TeacherShard
 from jaxsed.data.teacher_writer import TeacherLogitsWriter
 from jaxsed.errors import InputError
-from jaxsed.labels.events import offset_frames
+from jaxsed.stages.predictions import BATCHES_AHEAD
 from jaxsed.stages.teachers import HeldTeachers, Teacher
 from jaxsed.training import sharding
 
@@ -104,8 +104,7 @@ class TeacherPasses:
         self,
         writer: TeacherLogitsWriter,
         shards: Sequence[int],
-        data: PreparedData,
-        clip_seconds: float,
+        slices: Slices,
         on_clips: Callable[[int], object] = lambda n: None,
     ) -> None:
         """Computes some shards; goes on where a stopped process was.
@@ -113,8 +112,7 @@ class TeacherPasses:
         Args:
             writer: of the store.
             shards: numbers of unfinished shards.
-            data: the clips.
-            clip_seconds: length of what is heard of each, from its start.
+            slices: that the store's rows are of.
             on_clips: told how many clips times teachers were done.
 
         Raises:
@@ -132,7 +130,7 @@ class TeacherPasses:
                     batches = list(self._plan(block, group, on_clips))
                     if batches:
                         self._held.hold([self._teachers[k] for k in group])
-                        self._pass(batches, data, clip_seconds, on_clips)
+                        self._pass(batches, slices, on_clips)
 
     def _plan(
         self,
@@ -157,8 +155,7 @@ class TeacherPasses:
     def _pass(
         self,
         batches: Sequence[Batch],
-        data: PreparedData,
-        clip_seconds: float,
+        slices: Slices,
         on_clips: Callable[[int], object],
     ) -> None:
         """Computes batches, the next one while the last one is written."""
@@ -166,7 +163,7 @@ class TeacherPasses:
         with contextlib.ExitStack() as stack:
             streams = [
                 stack.enter_context(
-                    contextlib.closing(self._load(batches, data, clip_seconds, rate))
+                    contextlib.closing(self._load(batches, slices, rate))
                 )
                 for rate in rates
             ]
@@ -178,31 +175,28 @@ class TeacherPasses:
                 }
                 started = self._start(batch, sounds)
                 if running is not None:
-                    self._finish(running, data, on_clips)
+                    self._finish(running, slices, on_clips)
                 running = started
-            self._finish(running, data, on_clips)
+            self._finish(running, slices, on_clips)
 
-    def _load(
-        self,
-        batches: Sequence[Batch],
-        data: PreparedData,
-        clip_seconds: float,
-        sample_rate: int,
-    ):
+    def _load(self, batches: Sequence[Batch], slices: Slices, sample_rate: int):
         """Returns the audio of the batches, each filled up with its first clip."""
         rows = []
         for batch in batches:
             own = batch.shard.rows[batch.start : batch.stop]
             rows += [*own, *[own[0]] * (self._batch_size - len(own))]
         n_rates = len({t.sample_rate for batch in batches for t in batch.teachers})
+        workers = -(-self._workers // n_rates)
+        keep_bytes = slices.keep_bytes(sample_rate, BATCHES_AHEAD * self._batch_size)
         return pipelines.evaluation_batches(
-            ClipSelection(data, rows),
+            ClipSelection(slices, rows),
             batch_size=self._batch_size,
-            clip_seconds=clip_seconds,
+            clip_seconds=slices.clip_seconds,
             sample_rate=sample_rate,
-            n_frames=int(offset_frames(clip_seconds)),
+            n_frames=slices.rows.slice_frames,
             targets=None,
-            workers=-(-self._workers // n_rates),
+            workers=workers,
+            cache_decoded_bytes=keep_bytes * max(1, workers),
         )
 
     def _start(self, batch: Batch, sounds: dict[int, jax.Array]) -> Sum:
@@ -223,7 +217,7 @@ class TeacherPasses:
         return Sum(batch, total, finite)
 
     def _finish(
-        self, computed: Sum, data: PreparedData, on_clips: Callable[[int], object]
+        self, computed: Sum, slices: Slices, on_clips: Callable[[int], object]
     ) -> None:
         """Waits for a sum and writes it.
 
@@ -234,7 +228,7 @@ class TeacherPasses:
         for name, finite in jax.device_get(computed.finite).items():
             broken = np.flatnonzero(~finite[: stop - start])
             if broken.size:
-                clip = data.ids[shard.rows[start + int(broken[0])]]
+                clip = slices.ids[shard.rows[start + int(broken[0])]]
                 raise InputError(
                     f"teacher {name!r} gives NaN or infinite logits for clip {clip!r}: "
                     "its weights are broken"

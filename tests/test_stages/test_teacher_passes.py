@@ -66,7 +66,7 @@ def test_sound_is_decoded_once_for_each_sample_rate_of_a_group(
         tmp_path, data.ids, 250, vocabulary, names, shard_clips=6
     ) as writer:
         passes(mixed, at_once=at_once, workers=3).run(
-            writer, [0, 1], data, 10.0, done.append
+            writer, [0, 1], Slices(data, 10.0), done.append
         )
     if at_once:
         assert loaded == [(16000, 3), (32000, 3), (16000, 3)]
@@ -91,7 +91,9 @@ def test_recordings_are_heard_to_their_end(teachers, tmp_path, monkeypatch):
     monkeypatch.setattr(HeldTeachers, "hold", lambda *_: None)
     monkeypatch.setattr(HeldTeachers, "add", add)
     first, *_ = open_teachers(teachers, [10.0])
-    recordings = Recordings()
+    recordings, decoded = Recordings(), []
+    audio_bytes = recordings.audio_bytes
+    recordings.audio_bytes = lambda row: decoded.append(row) or audio_bytes(row)
     slices = Slices(recordings, 10.0)
     with TeacherLogitsWriter(
         tmp_path,
@@ -102,7 +104,8 @@ def test_recordings_are_heard_to_their_end(teachers, tmp_path, monkeypatch):
         slices=slices.rows,
         shard_clips=3,
     ) as writer:
-        passes([first]).run(writer, writer.pending(), slices, 10.0)
+        passes([first]).run(writer, writer.pending(), slices)
+    assert sorted(decoded) == [0, 1, 2, 3]
     store = TeacherLogits(tmp_path)
     frames = np.arange(608)[:, None].repeat(len(first.vocabulary), 1)
     np.testing.assert_array_equal(store.get("clip1")[:607], frames[:607])
