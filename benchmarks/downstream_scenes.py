@@ -29,30 +29,30 @@ DESED = {
         "train/strong_label_real",
         "train",
         11,
-        24,
+        48,
     ),
-    "train_weak": ("train/weak.tsv", "train/weak", "train", 12, 48),
+    "train_weak": ("train/weak.tsv", "train/weak", "train", 12, 96),
     "train_synthetic": (
         "train/synthetic21_train/soundscapes.tsv",
         "train/synthetic21_train/soundscapes",
         "train",
         13,
-        24,
+        48,
     ),
     "validation": (
         "validation/validation.tsv",
         "validation/validation",
         "eval",
         14,
-        40,
+        120,
     ),
-    "eval": ("eval/public.tsv", "eval/public", "eval", 15, 80),
+    "eval": ("eval/public.tsv", "eval/public", "eval", 15, 240),
 }
 # split of HEAR -> recordings of the package, seed of the scenes, recordings of two minutes
 HEAR = {
-    "train": ("train", 21, 6),
-    "valid": ("eval", 22, 4),
-    "test": ("eval", 23, 8),
+    "train": ("train", 21, 3),
+    "valid": ("eval", 22, 8),
+    "test": ("eval", 23, 16),
 }
 SCENES_A_RECORDING = 12  # two minutes
 

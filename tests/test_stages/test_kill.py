@@ -13,7 +13,8 @@ CHAIN = (
 )
 
 
-def test_a_killed_chain_ends_with_the_same_bits(tmp_path):
+def test_a_killed_chain_ends_with_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     whole, killed, notes = kill_and_resume.torture(
         tmp_path,
         kills=1,
