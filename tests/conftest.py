@@ -1,5 +1,9 @@
+import gc
 import os
+import sys
 from pathlib import Path
+
+import pytest
 
 # Before jax is imported by anything: a laptop's view of a mesh. Eight fake devices let
 # every test that wants to build a real one.
@@ -41,3 +45,17 @@ def pytest_collection_modifyitems(items):
     tests = Path(__file__).parent
     ranks = {tests / name: rank for rank, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+LARGE_BYTES = 3 * 2**30  # two workers, and what they start, beside 8 GiB
+STATUS = Path("/proc/self/statm")  # Linux's; its second number are pages in memory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_of_finished_files_are_let_go():
+    yield
+    if "jax" in sys.modules and STATUS.exists():
+        pages = int(STATUS.read_text().split()[1])
+        if pages * os.sysconf("SC_PAGE_SIZE") > LARGE_BYTES:
+            sys.modules["jax"].clear_caches()
+            gc.collect()
