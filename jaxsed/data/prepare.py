@@ -10,6 +10,7 @@ locks, since nothing is written twice and who finishes last finds all journals t
 publishes. What comes out does not depend on the number of processes or hosts.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -18,6 +19,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
@@ -243,6 +245,10 @@ def _remove_stale(shards: Path, tasks: _ShardTasks) -> None:
     keep |= {journal_path(path).name for path in tasks.paths}
     for path in itertools.chain(shards.glob("*-of-*"), shards.glob("*.tmp")):
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            # At once, for a host that still writes to it: of a folder that loses one
+            # file after the other it could not tell what has happened.
+            with contextlib.suppress(OSError):  # gone, or another host removes it
+                gone = path.rename(path.with_name(f"gone.{uuid.uuid4().hex}.tmp"))
+                shutil.rmtree(gone, ignore_errors=True)
         elif path.name not in keep:
             path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Several hosts, one folder: processes here, each told that it is a host."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,18 +185,26 @@ def test_sounds_that_change_during_the_run_are_told(source, tmp_path, monkeypatc
         os.utime(changed, ns=times)
 
 
+@pytest.mark.parametrize("moment", ["write_index", "write_atomically"])
 def test_left_overs_taken_away_by_another_publisher_are_no_error(
-    source, undisturbed, tmp_path, monkeypatch
+    source, undisturbed, tmp_path, monkeypatch, moment
 ):
-    out = tmp_path / "out"
-    write_index = publish_module.records.write_index
+    out, rmtree = tmp_path / "out", shutil.rmtree
+    place = publish_module.records if moment == "write_index" else publish_module
+    write = getattr(place, moment)
+
+    def is_slow(folder, **options):
+        for file in Path(folder).iterdir():
+            file.unlink()  # the folder itself is still there when the other looks
 
     def publish_meanwhile(*arguments, **options):
         monkeypatch.undo()
+        monkeypatch.setattr(shutil, "rmtree", is_slow)
         prepare_train(source, out)
-        return write_index(*arguments, **options)
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        return write(*arguments, **options)
 
-    monkeypatch.setattr(publish_module.records, "write_index", publish_meanwhile)
+    monkeypatch.setattr(place, moment, publish_meanwhile)
     assert prepare_train(source, out)["clips"] == 13
     assert contents(out) == undisturbed
 
