@@ -229,6 +229,12 @@ def arguments(
     return ConfigDict(found)
 
 
+def several(config: ConfigDict, folders: Iterable[str]) -> None:
+    """Has a config train on several folders; `--config.data.train` takes a tuple then."""
+    with config.ignore_type():
+        config.data.train = tuple(folders)
+
+
 def _read(name: str, value: str, kind: type) -> Any:
     if kind is bool:
         if value not in ("true", "false"):

@@ -62,7 +62,7 @@ def get_config(text: str = "") -> ConfigDict:
     splits, shares = ("train_synthetic", "train_weak"), (1, 1)
     if given.strong:
         splits, shares = ("train_strong", *splits), (1, 1, 2)
-    downstream.several(config, (f"{given.data}/{split}" for split in splits))
+    common.several(config, (f"{given.data}/{split}" for split in splits))
     config.data.shares = shares
     config.optim.warmup_steps = given.steps * WARMUP_EPOCHS // EPOCHS
     config.eval.metrics = ("psds1", "psds1_macro", "psds2", "event_f1")

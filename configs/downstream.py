@@ -1,6 +1,5 @@
 """What the configs of downstream tasks share (Effective Pre-Training, section IV)."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -111,9 +110,3 @@ def weights_of(model: str, weights: str) -> str:
             "model, or weights=none to start from chance"
         )
     return (*common.STARTS[model], STEP_3[model])[steps.index(weights)]
-
-
-def several(config: ConfigDict, folders: Iterable[str]) -> None:
-    """Has a config train on several folders; `--config.data.train` takes a tuple then."""
-    with config.ignore_type():
-        config.data.train = tuple(folders)

@@ -33,7 +33,7 @@ detections last at least 50 ms, from the task's own `task_metadata.json`
 
 from ml_collections import ConfigDict
 
-from configs import downstream
+from configs import common, downstream
 from jaxsed.errors import InputError
 
 FOLDS = 5
@@ -48,7 +48,7 @@ def get_config(text: str = "") -> ConfigDict:
     given.steps = given.steps or EPOCH_STEPS * EPOCHS.get(given.mode, 1)
     test, validation, *train = folds_from(given.fold)
     config = downstream.settings(given)
-    downstream.several(config, (f"{given.data}/{fold}" for fold in train))
+    common.several(config, (f"{given.data}/{fold}" for fold in train))
     held_out = {"validation": validation, "eval": test}[given.on]
     config.data.eval = f"{given.data}/{held_out}"
     if given.mode == "finetune":

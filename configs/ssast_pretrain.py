@@ -9,7 +9,8 @@ on every host of a pod, with a workdir that all of them see:
 
 Arguments: `model` (ssast and ssast_frame, base size; ssast_deit_small; ssast_deit_tiny and
 ssast_deit_tiny_frame; or tiny_ssast and tiny_ssast_frame, for a laptop), `data` (folder of
-`jaxsed prepare`, of any layout: labels are not read), `phases` (4-1 as in From Coarse to
+`jaxsed prepare`, of any layout, or several joined by `+`: labels are not read, and classes
+may differ; clips of the first are held out), `phases` (4-1 as in From Coarse to
 Fine; 1 for SSAST's own training; 2-1, 4-2-1), `method` (fshift, avg_pool, max_pool,
 patch_bl, patch_pi), `masks` (released; clusters, without the released generator's bias;
 single, which frames always have), `seed`, `lr`, `batch` (0: the released). A larger batch
@@ -30,7 +31,8 @@ held-out clips have the same masks in every evaluation.
 
 Expected after fine-tuning (From Coarse to Fine, table 6): 29.42 mAP on AudioSet-20K and
 45.46 % on VGGSound from `phases=1`, 30.28 and 47.78 from `phases=4-1`, which saves 34.58 %
-of the operations. The authors trained on AudioSet and LibriSpeech together.
+of the operations. The authors trained on AudioSet and LibriSpeech together:
+`data=data/audioset_weak+data/librispeech`.
 
 Cost: `jaxsed plan --config=configs/ssast_pretrain.py:phases=1 --topology=v5e:4x4`.
 """
@@ -51,6 +53,7 @@ MODELS = {
     "ssast_deit_tiny": TINY,
     "ssast_deit_tiny_frame": TINY,
 }
+SEVERAL = "+"  # between folders
 RELEASED_BATCH = 24  # which steps are counted in
 STEPS, COARSE_STEPS, FINE_STEPS = 800_000, 100_000, 500_000
 EVALUATE_STEPS = 4000
@@ -76,9 +79,12 @@ def get_config(text: str = "") -> ConfigDict:
     config.optim.max_lr = given.lr or config.optim.max_lr
     config.batch_size = given.batch or config.batch_size
     config.pretext.masks = given.masks or config.pretext.masks
+    folders = given.data.split(SEVERAL)
     config.data.train, config.data.eval = (
-        f"{given.data}/{s}" for s in ("train", "eval")
+        f"{folders[0]}/{s}" for s in ("train", "eval")
     )
+    if len(folders) > 1:
+        common.several(config, (f"{folder}/train" for folder in folders))
     config.data.workers = common.WORKERS
     config.model.dtype = "bfloat16"
     config.every = ConfigDict(

@@ -293,6 +293,8 @@ def test_ssasts_pretraining_has_both_papers_settings():
     assert (base.pretext.part, base.pretext.mse_weight) == (400 / 512, 10)
     assert (base.plateau.patience, base.plateau.factor) == (2, 0.5)
     assert (base.pretext.masks, base.every.evaluate) == ("released", 4000)
+    two = recipe("ssast_pretrain", "phases=1,data=a+b").data
+    assert (two.train, two.eval) == (("a/train", "b/train"), "a/eval")
     coarse = recipe("ssast_pretrain")
     assert (coarse.stage, coarse.method) == ("phases", "fshift")
     assert (coarse.factors, coarse.steps) == ((4, 1), (100_000, 500_000))

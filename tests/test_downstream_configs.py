@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import common, downstream
+from configs import common
 from jaxsed import optim
 from jaxsed.augment import pipeline as augment
 from jaxsed.errors import InputError
@@ -124,6 +124,6 @@ def test_a_mistake_in_the_arguments_is_named(name, text, message):
 
 def test_several_folders_can_be_changed_on_the_command_line():
     config = recipe("desed")
-    downstream.several(config, ["a", "b"])
+    common.several(config, ["a", "b"])
     config.data.shares = (3, 1)
     assert config.to_dict()["data"]["train"] == ("a", "b")

@@ -18,12 +18,13 @@ MIXED = "mixed"
 
 
 def open_data(
-    folders: str | Path | Sequence[str | Path],
+    folders: str | Path | Sequence[str | Path], reads_labels: bool = True
 ) -> "PreparedData | JoinedData":
     """Opens a prepared folder, or several as one.
 
     Args:
         folders: one, or a tuple or list of them.
+        reads_labels: whether labels will be read. Without, classes may differ.
 
     Raises:
         InputError: there is none, one of them is not a prepared folder; or of several, one
@@ -32,7 +33,7 @@ def open_data(
     parts = [PreparedData(folder) for folder in _listed(folders)]
     if not parts:
         raise InputError("data.train names no folder: give at least one")
-    return parts[0] if len(parts) == 1 else JoinedData(parts)
+    return parts[0] if len(parts) == 1 else JoinedData(parts, reads_labels)
 
 
 def are_there(folders: str | Path | Sequence[str | Path]) -> bool:
@@ -64,7 +65,8 @@ class JoinedData:
     Attributes:
         parts: the folders.
         first_rows: int64 `[parts]`, the row of the first clip of each.
-        vocabulary: the classes, the same for all.
+        vocabulary: the classes, the same for all; where no labels are read, those of the
+            first folder.
         labels: `single` if it is that for all, else `multi`.
         manifest: `annotation`, which is `mixed` where some have labels of clips and some
             of frames.
@@ -74,14 +76,18 @@ class JoinedData:
         directory: that of the first, for messages.
     """
 
-    def __init__(self, parts: Sequence[PreparedData]):
+    def __init__(self, parts: Sequence[PreparedData], reads_labels: bool = True):
         """Joins folders.
+
+        Args:
+            parts: the folders.
+            reads_labels: whether labels will be read. Without, classes may differ.
 
         Raises:
             InputError: a folder is named twice, is empty, or has other classes than the
                 first.
         """
-        self.parts = tuple(parts)
+        self.parts, self._reads_labels = tuple(parts), reads_labels
         first = self.parts[0]
         self.directory, self.vocabulary = first.directory, first.vocabulary
         for part, earlier in itertools.combinations(self.parts[::-1], 2):
@@ -90,7 +96,7 @@ class JoinedData:
         for part in self.parts:
             if not len(part):
                 raise InputError(f"{part.directory} has no clip: leave it out")
-            if part.vocabulary.hash != first.vocabulary.hash:
+            if reads_labels and part.vocabulary.hash != first.vocabulary.hash:
                 raise InputError(
                     f"{part.directory} has the {len(part.vocabulary)} classes of "
                     f"{part.vocabulary.name}, {first.directory} the "
@@ -109,7 +115,7 @@ class JoinedData:
         self.ids = _Chained([part.ids for part in self.parts])
 
     def __reduce__(self):
-        return JoinedData, (self.parts,)
+        return JoinedData, (self.parts, self._reads_labels)
 
     def __len__(self) -> int:
         return len(self.durations)
@@ -120,11 +126,13 @@ class JoinedData:
 
     def events(self, i: int) -> list[Event]:
         """Returns the events of clip `i`, as `PreparedData.events`."""
+        self._check_reads_labels()
         part, row = self._at(i)
         return part.events(row)
 
     def activity(self) -> ClassActivity:
         """Returns how long each class sounds in each clip, as `PreparedData.activity`."""
+        self._check_reads_labels()
         return ClassActivity.joined([part.activity() for part in self.parts])
 
     def place(self, i: int) -> str:
@@ -136,6 +144,13 @@ class JoinedData:
         """Returns the original sound file of clip `i`."""
         part, row = self._at(i)
         return part.audio_bytes(row)
+
+    def _check_reads_labels(self) -> None:
+        if not self._reads_labels:
+            raise InputError(
+                "folders that were joined for their sounds have no classes in common: "
+                "set data.sampling=uniform"
+            )
 
     def _at(self, i: int) -> tuple[PreparedData, int]:
         if not -len(self) <= i < len(self):

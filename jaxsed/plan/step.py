@@ -64,7 +64,8 @@ def count_classes(config: Mapping[str, Any]) -> tuple[int, str]:
     """
     folder = config["data"]["train"]
     if are_there(folder):
-        return len(open_data(folder).vocabulary), str(folder)
+        reads_labels = task_of(config).targets is not None
+        return len(open_data(folder, reads_labels).vocabulary), str(folder)
     if config["stage"] not in VOCABULARIES:
         raise InputError(
             f"data.train={folder}: not there, and what else would say how many classes "

@@ -117,4 +117,5 @@ def _n_classes(config: Mapping[str, Any], workdir: Path) -> int:
     try:  # what a finished run has, wherever its data are now
         return len(files.read_description(workdir / "model")["vocabulary"]["classes"])
     except InputError:
-        return len(open_data(config["data"]["train"]).vocabulary)
+        reads_labels = TARGETS[config["stage"]] is not None
+        return len(open_data(config["data"]["train"], reads_labels).vocabulary)

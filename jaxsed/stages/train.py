@@ -86,7 +86,7 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     for watching in (until, Plateau(**config["plateau"]), snapshots):
         watching.check(f"eval/{metric}" for metric in config["eval"]["metrics"])
     mesh = sharding.make_mesh(**config["mesh"])
-    data = open_data(config["data"]["train"])
+    data = open_data(config["data"]["train"], task.targets is not None)
     if task.targets == "frames":
         require_frame_labels(data, "training on frames")
     program = build_program(

@@ -109,6 +109,17 @@ def test_it_travels_to_loader_processes(joined):
     assert order.manifest_hash != joined.manifest_hash
 
 
+def test_sounds_alone_need_no_classes_in_common(folders):
+    strong, other = (PreparedData(folders / name) for name in ("train_strong", "other"))
+    both = open_data((strong.directory, other.directory), reads_labels=False)
+    assert list(both.ids) == [*strong.ids, *other.ids]
+    (batch,) = batches_of(pickle.loads(pickle.dumps(both)), 1, targets=None)
+    assert batch["audio"].any(1).all() and "labels" not in batch
+    for read in (both.activity, lambda: both.events(0)):
+        with pytest.raises(InputError, match=r"set data\.sampling=uniform"):
+            read()
+
+
 def test_folders_that_do_not_fit_are_named(folders):
     strong = folders / "train_strong"
     with pytest.raises(InputError, match="train_strong twice"):

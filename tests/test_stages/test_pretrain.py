@@ -9,7 +9,7 @@ import jaxsed
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 from jaxsed.models import sed
-from jaxsed.stages import pretrain, start, weak
+from jaxsed.stages import pretrain, start, strong, train, weak
 from jaxsed.stages.program import init_params
 from jaxsed.training.logs import read_metrics
 from jaxsed.weights import files
@@ -172,3 +172,23 @@ def test_each_clip_and_pass_draws_its_own_masks(pretraining):
 def test_what_cannot_be_pretrained_is_refused(pretraining, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         pretrain.run(pretraining(**changes), tmp_path)
+
+
+def test_folders_with_other_classes_are_joined(
+    pretraining, small, tmp_path, monkeypatch
+):
+    folders = [pretraining()["data"][split] for split in ("train", "eval")]
+    known = [PreparedData(folder).vocabulary.hash for folder in folders]
+    assert known[0] != known[1]
+
+    class Joined(Exception):
+        pass
+
+    def build_program(config, objective, n_classes, *rest):
+        raise Joined(n_classes)
+
+    monkeypatch.setattr(train, "build_program", build_program)
+    with pytest.raises(Joined):
+        pretrain.run(pretraining(**{"data.train": folders}), tmp_path / "run")
+    with pytest.raises(InputError, match="prepare both with the same --vocabulary"):
+        strong.run({**small(), "data": {**small()["data"], "train": folders}}, tmp_path)
