@@ -32,7 +32,7 @@ held-out clips have the same masks in every evaluation.
 Expected after fine-tuning (From Coarse to Fine, table 6): 29.42 mAP on AudioSet-20K and
 45.46 % on VGGSound from `phases=1`, 30.28 and 47.78 from `phases=4-1`, which saves 34.58 %
 of the operations. The authors trained on AudioSet and LibriSpeech together:
-`data=data/audioset_weak+data/librispeech`.
+`data=data/audioset_weak+data/librispeech`, the latter by `jaxsed prepare sounds`.
 
 Cost: `jaxsed plan --config=configs/ssast_pretrain.py:phases=1 --topology=v5e:4x4`.
 """

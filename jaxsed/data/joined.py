@@ -13,7 +13,7 @@ from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 from jaxsed.labels.events import Event
 
-FRAMES, CLIPS = "frames", "clips"  # `PreparedData.manifest["annotation"]`
+FRAMES, CLIPS, NONE = "frames", "clips", "none"  # `PreparedData.manifest["annotation"]`
 MIXED = "mixed"
 
 
@@ -27,12 +27,15 @@ def open_data(
         reads_labels: whether labels will be read. Without, classes may differ.
 
     Raises:
-        InputError: there is none, one of them is not a prepared folder; or of several, one
-            is empty, named twice or has other classes than the first.
+        InputError: there is none, one of them is not a prepared folder, or has no labels
+            to read; or of several, one is empty, named twice or has other classes than
+            the first.
     """
     parts = [PreparedData(folder) for folder in _listed(folders)]
     if not parts:
         raise InputError("data.train names no folder: give at least one")
+    for part in parts if reads_labels else ():
+        require_labels(part)
     return parts[0] if len(parts) == 1 else JoinedData(parts, reads_labels)
 
 
@@ -46,13 +49,26 @@ def _listed(folders) -> Sequence[str | Path]:
     return (folders,) if isinstance(folders, str | Path) else folders
 
 
+def require_labels(data: "PreparedData | JoinedData") -> None:
+    """Refuses sounds alone.
+
+    Raises:
+        InputError: the data were prepared without labels.
+    """
+    if annotation_of(data) == NONE:
+        raise InputError(
+            f"{data.directory} has sounds without labels, from which pre-training alone "
+            "can learn: prepare them with a layout that reads labels"
+        )
+
+
 def parts_of(data: "PreparedData | JoinedData") -> "Sequence[PreparedData]":
     """Returns the folders that data were opened from."""
     return getattr(data, "parts", (data,))
 
 
 def annotation_of(data: "PreparedData | JoinedData") -> str:
-    """Returns whose labels the data have: of `frames`, `clips`, or `mixed`."""
+    """Returns whose labels the data have: of `frames`, `clips`, `mixed`, or `none`."""
     return getattr(data, "manifest", {}).get("annotation", FRAMES)
 
 

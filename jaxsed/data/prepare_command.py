@@ -34,6 +34,7 @@ LAYOUT is how SRC is laid out (docs/prepare.md has examples):
                         labelvocabulary.csv, train.json ... or fold00.json ..., 48000/...
   own                   any folder of recordings, with a table (.csv, .tsv) of events, or
                         label files of Audacity or Raven beside the recordings
+  sounds                any folder of recordings without labels, for pre-training
 
 Stopped at any moment, the same command goes on where it was. Run again after more sounds
 have arrived, it adds them.
@@ -66,6 +67,7 @@ LAYOUTS = (
     "desed",
     "hear",
     "own",
+    "sounds",
 )
 _CLASSES_IN_SUMMARY = 5
 
@@ -225,13 +227,9 @@ def _summary(manifest: dict, folder: Path) -> str:
     from jaxsed.data.records import PROBLEMS
 
     classes = manifest["classes"]
-    labels = "events" if manifest["annotation"] == "frames" else "labels of clips"
-    labels += ", one a clip," if manifest["labels"] == "single" else ""
     lines = [
         f"{folder}: {manifest['clips']} of {manifest['clips_listed']} clips, "
-        f"{manifest['seconds'] / 3600:.2f} h, "
-        f"{sum(entry['events'] for entry in classes)} {labels} in "
-        f"{sum(entry['clips'] > 0 for entry in classes)} of {len(classes)} classes"
+        f"{manifest['seconds'] / 3600:.2f} h, {_labels(manifest)}"
     ]
     missing = manifest["clips_listed"] - manifest["clips"]
     if missing:
@@ -241,6 +239,18 @@ def _summary(manifest: dict, folder: Path) -> str:
     if manifest["problems"]:
         lines.append(f"  listed in {folder / PROBLEMS}")
     return "\n".join(lines)
+
+
+def _labels(manifest: dict) -> str:
+    if manifest["annotation"] == "none":
+        return "without labels"
+    classes = manifest["classes"]
+    labels = "events" if manifest["annotation"] == "frames" else "labels of clips"
+    labels += ", one a clip," if manifest["labels"] == "single" else ""
+    return (
+        f"{sum(entry['events'] for entry in classes)} {labels} in "
+        f"{sum(entry['clips'] > 0 for entry in classes)} of {len(classes)} classes"
+    )
 
 
 def _most_missing(classes: list[dict]) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments; each has the name of a field of the layout's options."""
     group = parser.add_argument_group(
-        "tables of your own (LAYOUT clips, own), where the defaults will not do"
+        "tables of your own (LAYOUT clips, own; shares and seed: sounds, too), where the "
+        "defaults will not do"
     )
     group.add_argument(
         "--table",
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="X",
         help="how many of the clips are for evaluation, chosen at random, where no table "
-        "says which (default: 0.1)",
+        "or name says which (default: 0.1)",
     )
     group.add_argument(
         "--validation-share",
@@ -87,11 +88,11 @@ def options_of(args: argparse.Namespace, layout) -> dict[str, Any]:
     """
     import dataclasses
 
-    from jaxsed.data.layouts import clips, own
+    from jaxsed.data.layouts import clips, own, sounds
     from jaxsed.errors import InputError
 
     takers: dict[str, list[str]] = {}
-    for each in (clips, own):
+    for each in (clips, own, sounds):
         for field in dataclasses.fields(each.OPTIONS):
             takers.setdefault(field.name, []).append(each.NAME)
     given = {name: getattr(args, name) for name in takers}

@@ -72,7 +72,7 @@ def read(args: argparse.Namespace) -> Inputs:
 
 def _of_prepared(scores, args: argparse.Namespace) -> Inputs:
     """Takes events, classes and durations from a prepared folder."""
-    from jaxsed.data.joined import CLIPS, annotation_of
+    from jaxsed.data.joined import FRAMES, annotation_of, require_labels
     from jaxsed.data.records import MANIFEST, PreparedData
     from jaxsed.evaluation.result import MissingClips
     from jaxsed.evaluation.truth_files import TrueEvents
@@ -89,7 +89,8 @@ def _of_prepared(scores, args: argparse.Namespace) -> Inputs:
             f"--classes={args.classes}: {folder} has its own classes; leave it out"
         )
     data = PreparedData(folder)
-    if annotation_of(data) == CLIPS:
+    require_labels(data)
+    if annotation_of(data) != FRAMES:
         raise InputError(
             f"--events={folder}: its labels are of whole clips and say no times; expected "
             "data with events"

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxsed.data.joined import require_labels
 from jaxsed.data.records import PreparedData
 from jaxsed.data.slices import Slices
 from jaxsed.errors import InputError
@@ -107,6 +108,7 @@ class Scorer:
         **settings: Any,
     ):
         evaluator.check(metrics, **settings)
+        require_labels(data)
         for metric in of_frames(metrics):
             require_frame_labels(data, metric)
             if clip_seconds not in (0.0, EVAL_SECONDS):

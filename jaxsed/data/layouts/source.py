@@ -15,7 +15,7 @@ from jaxsed.data.layouts.audio_source import AudioSource
 from jaxsed.data.problems import Problem, RawEvent
 from jaxsed.labels.vocab import Vocabulary
 
-FRAMES, CLIPS = "frames", "clips"
+FRAMES, CLIPS, NONE = "frames", "clips", "none"
 SINGLE, MULTI = "single", "multi"
 AUDIOSET_CLIP_SECONDS = 10.0  # what a clip of AudioSet should last
 
@@ -199,7 +199,8 @@ class SourceSplit(NamedTuple):
       vocabulary: The classes.
       clips: Sorted by id.
       problems: What was wrong with the tables.
-      annotation: `frames` (events with times) or `clips` (labels of whole clips).
+      annotation: `frames` (events with times), `clips` (labels of whole clips) or `none`
+        (sounds alone).
       labels: `single` where classes exclude each other, so that a clip has just one;
         else `multi`.
       merges_events: Whether events of a class that overlap or touch become one, as the

@@ -13,25 +13,15 @@ _VALUES_IN_ERRORS = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SplitOptions:
-    """What is said of any table of one's own; None where the defaults will do.
+class ShareOptions:
+    """Which clips are of which split where nothing says it; None: the defaults will do.
 
     Attributes:
-      tables: Names relative to the data set; by default those that lie there.
-      file_column: Column of the files.
-      label_column: Column of the labels.
-      split_column: Column of the splits or folds.
-      eval_folds: Values of the column of folds that are for evaluation.
-      eval_share: How many of the clips are for evaluation, where nothing says which.
-      validation_share: How many are for validation then; by default none.
+      eval_share: How many of the clips are for evaluation.
+      validation_share: How many are for validation; by default none.
       seed: Of the choice of these.
     """
 
-    tables: tuple[str, ...] = ()
-    file_column: str | None = None
-    label_column: str | None = None
-    split_column: str | None = None
-    eval_folds: tuple[str, ...] = ()
     eval_share: float | None = None
     validation_share: float | None = None
     seed: int = 0
@@ -54,6 +44,25 @@ class SplitOptions:
     def eval_part(self) -> float:
         """How many of the clips are for evaluation, also by default."""
         return _EVAL_SHARE if self.eval_share is None else self.eval_share
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitOptions(ShareOptions):
+    """What is said of any table of one's own; None where the defaults will do.
+
+    Attributes:
+      tables: Names relative to the data set; by default those that lie there.
+      file_column: Column of the files.
+      label_column: Column of the labels.
+      split_column: Column of the splits or folds.
+      eval_folds: Values of the column of folds that are for evaluation.
+    """
+
+    tables: tuple[str, ...] = ()
+    file_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    eval_folds: tuple[str, ...] = ()
 
 
 class SplitTable(NamedTuple):
@@ -112,7 +121,7 @@ def unknown(value: str) -> str:
     return f"{value!r} is neither train, validation nor test"
 
 
-def _choose(clips: set[str], options: SplitOptions) -> dict[str, str]:
+def _choose(clips: set[str], options: ShareOptions) -> dict[str, str]:
     share = options.eval_part
     chosen = dict.fromkeys(at_random(clips, share, options.seed), "eval")
     if options.validation_share:
