@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from configs import common, downstream
+from configs import common
 from jaxsed.data.joined import open_data
 from jaxsed.data.layouts import desed
 from jaxsed.data.prepare import prepare
@@ -53,7 +53,7 @@ def config(data):
         config = common.training("downstream")
         config.model.encoder = "tiny_atst_frame"
         config.model.head = "attention"
-        downstream.several(config, [f"{data}/train_strong", f"{data}/train_weak"])
+        common.several(config, [f"{data}/train_strong", f"{data}/train_weak"])
         config.data.shares = (1, 1)
         config.data.eval = f"{data}/validation"
         config.batch_size, config.steps = 8, 2
