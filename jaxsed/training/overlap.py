@@ -14,6 +14,8 @@ from jax.sharding import Mesh
 
 # Gradients up to this size together are one exchange: those of biases and norms.
 EXCHANGED_TOGETHER_BYTES = 2**20
+# Products cut into a step for each device move their operands in memory first.
+WHOLE_PRODUCTS = {"xla_jf_spmd_threshold_for_windowed_einsum_mib": 2**20}
 TPU_OPTIONS = {
     "xla_jf_crs_combiner_threshold_in_bytes": EXCHANGED_TOGETHER_BYTES,
     "xla_enable_async_all_reduce": True,
@@ -21,9 +23,11 @@ TPU_OPTIONS = {
     "xla_tpu_enable_async_collective_fusion_fuse_all_reduce": True,
     "xla_tpu_enable_async_collective_fusion_fuse_reduce_scatter": True,
     "xla_tpu_enable_async_collective_fusion_multiple_steps": True,
-    # Products cut into a step for each device move their operands in memory first.
-    "xla_jf_spmd_threshold_for_windowed_einsum_mib": 2**20,
+    **WHOLE_PRODUCTS,
 }
+# The compiler gives fusions that exchange gradients 16 MiB of vector memory, which is all
+# that a v4 has, and then finds no place for their operands.
+WITHOUT_FUSED_EXCHANGE = ("TPU v4",)
 
 
 def compiler_options(mesh: Mesh) -> dict[str, int | bool]:
@@ -32,5 +36,8 @@ def compiler_options(mesh: Mesh) -> dict[str, int | bool]:
     Args:
         mesh: devices, which need not exist.
     """
-    is_tpu = mesh.devices.flat[0].platform == "tpu"
-    return dict(TPU_OPTIONS) if is_tpu and mesh.size > 1 else {}
+    device = mesh.devices.flat[0]
+    if device.platform != "tpu" or mesh.size == 1:
+        return {}
+    is_small = device.device_kind in WITHOUT_FUSED_EXCHANGE
+    return dict(WHOLE_PRODUCTS if is_small else TPU_OPTIONS)
