@@ -103,6 +103,7 @@ def compile_for(
 
     Raises:
         OutOfMemory: the program does not fit.
+        InputError: the compiler finds no place for a part of it on the chip itself.
     """
     begin = time.perf_counter()
     platform = devices[0].platform
@@ -112,6 +113,14 @@ def compile_for(
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
+        on_chip = _ON_CHIP.search(str(error))
+        if on_chip:
+            raise InputError(
+                f"the compiler for {devices[0].device_kind} needs {on_chip[1]}B of the "
+                f"{on_chip[2]}B of vector memory on a chip for a part of this program, "
+                "which would not run there: try --config.overlap=False, or "
+                "--config.model.dtype=float32, which takes no kernels of attention"
+            ) from error
         raise OutOfMemory(_used_bytes(str(error))) from error
     seconds = time.perf_counter() - begin
     memory, cost = compiled.memory_analysis(), _cost(compiled)
@@ -133,6 +142,7 @@ def _cost(compiled: Any) -> Mapping[str, float]:
     return cost[0] if isinstance(cost, list) else cost
 
 
+_ON_CHIP = re.compile(r"memory space vmem. Used ([\d.]+[KM]) of ([\d.]+[KM])")
 # The compiler has two ways to say it: of the whole program, or of temporaries alone.
 _USED = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMGT]?)")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

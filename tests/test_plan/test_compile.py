@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxsed.errors import InputError
 from jaxsed.plan import chips, collectives, compile, hlo
 from jaxsed.training import sharding
 
@@ -60,6 +61,22 @@ def test_a_slice_that_is_not_here_is_compiled_for():
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
+class Failing:
+    """Stands for every stage of the compiler; the last one fails."""
+
+    def __init__(self, message):
+        self.message = message
+
+    def trace(self, *arguments):
+        return self
+
+    def lower(self, lowering_platforms):
+        return self
+
+    def compile(self):
+        raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {self.message}")
+
+
 @pytest.mark.parametrize(
     "message, gib",
     [
@@ -73,18 +90,14 @@ def test_a_slice_that_is_not_here_is_compiled_for():
     ],
 )
 def test_what_does_not_fit_is_an_error_of_its_own(message, gib):
-    class Function:
-        """Stands for every stage of the compiler; the last one fails."""
-
-        def trace(self, *arguments):
-            return self
-
-        def lower(self, lowering_platforms):
-            return self
-
-        def compile(self):
-            raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {message}")
-
     with pytest.raises(compile.OutOfMemory) as refused:
-        compile.compile_for(jax.devices(), Function())
+        compile.compile_for(jax.devices(), Failing(message))
     assert refused.value.used_bytes == (gib and gib * 2**30)
+
+
+def test_memory_on_the_chip_is_not_that_of_the_device():
+    message = "Ran out of memory in memory space vmem. Used 16.12M of 16.00M vmem."
+    with pytest.raises(
+        InputError, match=r"needs 16\.12MB of the 16\.00MB of vector mem"
+    ):
+        compile.compile_for(jax.devices(), Failing(message))
