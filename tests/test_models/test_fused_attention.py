@@ -2,7 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import (
+    AbstractDevice,
+    AbstractMesh,
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+)
 
 from jaxsed.models import dropout
 from jaxsed.models.attention import attend
@@ -97,3 +103,14 @@ def test_each_device_takes_its_own_clips(case):
 def test_heads_have_to_fill_the_lanes():
     assert fits(768, 12) and fits(128, 1) and fits(256, 8)
     assert not fits(96, 3) and not fits(192, 3) and not fits(768, 16)
+
+
+@pytest.mark.parametrize("kind, clips", [("TPU v4", 2), ("TPU v5 lite", 4)])
+def test_a_small_vector_memory_holds_fewer_clips(kind, clips):
+    device = AbstractDevice(device_kind=kind, num_cores=1, platform="tpu")
+    qkv = jax.ShapeDtypeStruct((CLIPS, TOKENS, 3 * WIDTH), jnp.bfloat16)
+    with jax.sharding.use_abstract_mesh(
+        AbstractMesh((1,), ("data",), abstract_device=device)
+    ):
+        program = str(jax.make_jaxpr(lambda qkv: fused(qkv, None, None, 0.0))(qkv))
+    assert f"grid=(2, {CLIPS // clips}, 1)" in program
