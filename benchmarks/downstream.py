@@ -8,8 +8,8 @@ then take them frozen, fine-tuned, and as they are drawn at random: three seeds 
 configs that the originals have. Writes `docs/downstream.md`: mean and spread over seeds on
 the test set, and Almost Stochastic Order against training from scratch.
 
-Cost: 25 minutes on 2 cores beside other work. Stopped, the same command goes on where it was; runs are links
-of one chain, in `--workdir`.
+Cost: 25 minutes on 2 cores beside other work. Stopped, the same command goes on where it
+was; runs are links of one chain, in `--workdir`.
 """
 
 import argparse

@@ -9,12 +9,12 @@ from typing import overload
 import numpy as np
 
 from jaxsed.data.activity import ClassActivity
+from jaxsed.data.layouts.source import CLIPS, FRAMES, NONE
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 from jaxsed.labels.events import Event
 
-FRAMES, CLIPS, NONE = "frames", "clips", "none"  # `PreparedData.manifest["annotation"]`
-MIXED = "mixed"
+MIXED = "mixed"  # of folders whose annotation is not the same
 
 
 def open_data(

@@ -242,10 +242,12 @@ def _summary(manifest: dict, folder: Path) -> str:
 
 
 def _labels(manifest: dict) -> str:
-    if manifest["annotation"] == "none":
+    from jaxsed.data.layouts.source import FRAMES, NONE
+
+    if manifest["annotation"] == NONE:
         return "without labels"
     classes = manifest["classes"]
-    labels = "events" if manifest["annotation"] == "frames" else "labels of clips"
+    labels = "events" if manifest["annotation"] == FRAMES else "labels of clips"
     labels += ", one a clip," if manifest["labels"] == "single" else ""
     return (
         f"{sum(entry['events'] for entry in classes)} {labels} in "

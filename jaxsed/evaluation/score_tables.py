@@ -1,8 +1,9 @@
 """Frame scores as a folder of TSVs, one a clip: the format of sed_scores_eval.
 
-Files may lie in sub-folders, as those of `jaxsed detect` do for recordings that do; clips
-are called by their paths (`jaxsed.labels.clip_names`). A file `CLIP_ID.tsv` has a header `onset offset CLASS ...` and a row a frame: its start
-and end in seconds and the scores of the classes. Scores may be probabilities or logits.
+A file `CLIP_ID.tsv` has a header `onset offset CLASS ...` and a row a frame: its start and
+end in seconds and the scores of the classes. Files may lie in sub-folders, as those of
+`jaxsed detect` do for recordings that do; clips are called by their paths
+(`jaxsed.labels.clip_names`). Scores may be probabilities or logits.
 """
 
 import csv

@@ -72,7 +72,8 @@ def read(args: argparse.Namespace) -> Inputs:
 
 def _of_prepared(scores, args: argparse.Namespace) -> Inputs:
     """Takes events, classes and durations from a prepared folder."""
-    from jaxsed.data.joined import FRAMES, annotation_of, require_labels
+    from jaxsed.data.joined import annotation_of, require_labels
+    from jaxsed.data.layouts.source import FRAMES
     from jaxsed.data.records import MANIFEST, PreparedData
     from jaxsed.evaluation.result import MissingClips
     from jaxsed.evaluation.truth_files import TrueEvents

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxsed.data.joined import require_labels
+from jaxsed.data.joined import annotation_of, require_labels
+from jaxsed.data.layouts.source import CLIPS
 from jaxsed.data.records import PreparedData
 from jaxsed.data.slices import Slices
 from jaxsed.errors import InputError
@@ -35,7 +36,7 @@ def require_frame_labels(data: PreparedData, use: str) -> None:
     Raises:
         InputError: it has clip labels only.
     """
-    if data.manifest.get("annotation") == "clips":
+    if annotation_of(data) == CLIPS:
         raise InputError(
             f"{data.directory} has labels of whole clips, but {use} needs the times of "
             "events: prepare data with frame labels"

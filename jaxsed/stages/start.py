@@ -7,7 +7,8 @@ import flax
 import jax
 import numpy as np
 
-from jaxsed.data.joined import FRAMES, JoinedData, annotation_of, parts_of
+from jaxsed.data.joined import JoinedData, annotation_of, parts_of
+from jaxsed.data.layouts.source import FRAMES
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError, check_known
 from jaxsed.labels.vocab import Vocabulary
