@@ -10,7 +10,11 @@ from jaxsed.errors import InputError
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that say what is evaluated."""
-    parser.add_argument("scores", metavar="SCORES", help="folder of scores")
+    parser.add_argument(
+        "scores",
+        metavar="SCORES",
+        help="folder of scores, or of a run or of detections that has them in `scores`",
+    )
     parser.add_argument(
         "--events",
         required=True,
@@ -114,6 +118,10 @@ def _open_scores(path: Path):
 
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; expected a folder of scores")
+    if (path / "scores.json").exists():
+        return ScoreStore(path)
+    # Of a run or of detections, whose tables of events are no scores.
+    path = path / "scores" if (path / "scores").is_dir() else path
     if not (path / "scores.json").exists() and any(path.rglob("*.tsv")):
         return ScoreTables(path)
     return ScoreStore(path)

@@ -67,6 +67,17 @@ def test_scores_of_recordings_in_sub_folders_meet_their_truth(folder, tmp_path):
         assert (status, found) == (3, expected)
 
 
+@pytest.mark.parametrize("scores", ["store", "tables"])
+def test_a_folder_that_holds_scores_among_other_things(folder, tmp_path, scores):
+    """A training's workdir; what `jaxsed detect --scores` wrote."""
+    shutil.copytree(folder / scores, tmp_path / "run" / "scores")
+    write_text(tmp_path / "run" / "detections.tsv", HEADER)
+    out = tmp_path / "out"
+    expected = summary(folder, out, scores, "data/eval")
+    assert expected[0] == 0
+    assert summary(folder, out, tmp_path / "run", "data/eval") == expected
+
+
 def test_prepared_data_tune(folder, tmp_path, capsys):
     inputs = [str(folder / "store"), f"--events={folder / 'data' / 'eval'}"]
     out = f"--out={tmp_path / 'tuned.json'}"
