@@ -17,9 +17,9 @@ scenes of one sound each, accuracy right after weights are carried over, C=4 -> 
 without a step of training, on other scenes of the same recordings.
 
 Cells are done one by one, those of the first seed first; what is there is not done
-again, so it can be stopped at any moment. After `--minutes` no new cell is begun. Writes
-what there is into `docs/coarse_to_fine.md`. `--scale 0.25` has a quarter of the scenes
-and of the steps.
+again, so it can be stopped at any moment. Several processes may share the work: on a CPU,
+one for each core. After `--minutes` no new cell is begun. Writes what there is into
+`docs/coarse_to_fine.md`. `--scale 0.25` has a quarter of the scenes and of the steps.
 
 Cost: one to two minutes a cell on 2 cores that do nothing else; 57 cells a case, 15 of AST.
 """
@@ -47,12 +47,13 @@ from benchmarks.phase_cells import (
     scaled,
 )
 from configs import coarse_to_fine as recipe
+from jaxsed import locks
 from jaxsed.data.records import PreparedData
 from jaxsed.main import run_config
 from jaxsed.stages import chain, phases, strong, train, weak
 from jaxsed.stages.program import build_program
 from jaxsed.stages.start import start_state
-from jaxsed.stages.workdir import claim
+from jaxsed.stages.workdir import agree
 from jaxsed.training import sharding
 from jaxsed.training.logs import read_metrics
 
@@ -94,13 +95,19 @@ def in_phases(
 
 def prepare(setup: Path, stages: Iterable[str], scale: float) -> None:
     """Makes what the stages train on; goes on where it was stopped."""
-    links: dict[str, Any] = {}
-    for stage in stages:
-        links |= recipe.setup(stage, scale)
-    for name, link in links.items():
-        run_config(chain.resolve(ConfigDict(link).to_dict(), setup), setup / name)
+    with locks.in_turn(setup):
+        for stage in stages:
+            done = setup / f"{stage}.done"
+            if not done.exists():  # its folders may be in use otherwise
+                _prepare(setup, stage, scale)
+                done.touch()
     # What one cell compiles, the others need not.
     jax.config.update("jax_compilation_cache_dir", str((setup / ".xla").resolve()))
+
+
+def _prepare(setup: Path, stage: str, scale: float) -> None:
+    for name, link in recipe.setup(stage, scale).items():
+        run_config(chain.resolve(ConfigDict(link).to_dict(), setup), setup / name)
 
 
 def train_cell(config: Mapping[str, Any], metric: str, folder: Path) -> list:
@@ -185,7 +192,8 @@ def carry(cells: Cells, cases: Mapping[str, Case], n_seeds: int, scale: float) -
     """Does the cells of what is carried over, as `work`."""
     if not cases:
         return
-    sounds = phase_sounds.make(cells.setup / "single", scale)
+    with locks.in_turn(cells.setup):
+        sounds = phase_sounds.make(cells.setup / "single", scale)
     for seed in range(n_seeds):
         for name, case in cases.items():
             for method in METHODS:
@@ -221,7 +229,7 @@ def main() -> None:
     )
     chosen = {name: case for name, case in cases.items() if name in args.cases}
     carried = {name: case for name, case in transfers.items() if name in args.cases}
-    claim(args.workdir, {"scale": args.scale})
+    agree(args.workdir, {"scale": args.scale})
     cells = Cells(args.workdir, 60 * args.minutes, args.only)
     prepare(cells.setup, [case.stage for case in chosen.values()], args.scale)
     work(cells, chosen, args.seeds)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.coarse_to_fine import METRICS
+from jaxsed import locks
 from jaxsed.atomic import write_atomically
 from jaxsed.stages import phases
 
@@ -104,7 +105,7 @@ VARIANTS = (
 
 
 class Cells:
-    """The results of a workdir, made one by one.
+    """The results of a workdir, made one by one; several processes may share them.
 
     Args:
         workdir: gets `setup/`, the cells' `*.json`, and the folder of the running cell.
@@ -123,7 +124,7 @@ class Cells:
         return json.loads(path.read_text()) if path.exists() else None
 
     def make(self, key: Sequence[Any], work: Callable[[Path], Any]) -> None:
-        """Does a cell that is not there, if there is time.
+        """Does a cell that is not there and that no other process does, if there is time.
 
         Args:
             key: its name.
@@ -135,6 +136,13 @@ class Cells:
         if time.monotonic() > self._end:
             return
         folder = path.with_suffix("")
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            locks.hold(folder)
+        except locks.InUse:
+            return
+        if path.exists():  # another process has just done it
+            return
         result = work(folder)
         write_atomically(path, json.dumps(result).encode())
         shutil.rmtree(folder, ignore_errors=True)
