@@ -46,6 +46,30 @@ def test_a_folder_and_a_table(tmp_path):
         layout.read(tmp_path, "validation")
 
 
+def test_a_file_of_another_split_is_not_taken_for_one_that_is_called_alike(tmp_path):
+    table = "file,label,split\nx/a.wav,ant,train\nold/x/a.wav,ant,test\n"
+    write_clips(tmp_path, table, ["x/a.wav", "old/x/a.wav"])
+    train, evaluation = (layout.read(tmp_path, split) for split in ("train", "eval"))
+    assert [clip.audio.name for clip in train.clips] == ["x/a.wav"]
+    assert [clip.audio.name for clip in evaluation.clips] == ["old/x/a.wav"]
+    assert train.problems == ()
+    write_sound(tmp_path / "x" / "a.flac")
+    train, evaluation = (layout.read(tmp_path, split) for split in ("train", "eval"))
+    assert [problem.kind for problem in train.problems] == ["duplicate_audio"]
+    assert evaluation.problems == ()
+
+
+def test_a_clip_of_two_splits_is_refused(tmp_path):
+    for split in ("train", "test"):
+        write_text(tmp_path / f"{split}.csv", "file,label\n1.wav,ant\n")
+        write_sound(tmp_path / split / "1.wav")
+    expected = (
+        r"test\.csv and train\.csv in .*: 1 is in eval and in train; .* their folders"
+    )
+    with pytest.raises(InputError, match=expected):
+        layout.read(tmp_path, "train")
+
+
 def test_several_labels_in_a_cell_or_in_several_lines(tmp_path):
     write_clips(tmp_path, "file,labels,split\na,x;y,train\na,z;y,train\nc,x,train\n")
     source = layout.read(tmp_path, "train")

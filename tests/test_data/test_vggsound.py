@@ -71,6 +71,18 @@ def test_a_video_alone_names_a_clip_where_there_is_one(tmp_path):
     assert names == expected
 
 
+def test_a_video_of_both_splits_names_no_clip(tmp_path):
+    table = "abcdefghij1,10,thunder,train\nabcdefghij1,70,thunder,test\n"
+    table += "abcdefghij2,5,thunder,train\n"
+    write_text(tmp_path / "vggsound.csv", table)
+    for video in ("abcdefghij1", "abcdefghij2"):
+        write_sound(tmp_path / f"{video}.wav", 10.0)
+    train, evaluation = (layout.read(tmp_path, split) for split in layout.SPLITS)
+    names = [clip.audio and clip.audio.name for clip in train.clips]
+    assert names == [None, "abcdefghij2.wav"]
+    assert not evaluation.has_audio
+
+
 def test_a_partial_copy_is_counted_by_class(tmp_path):
     root = write_vggsound(tmp_path / "source")
     (root / "audio" / f"{TRAIN[2]}.wav").unlink()

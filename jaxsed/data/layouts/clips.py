@@ -13,7 +13,7 @@ instead, those to evaluate on are named. Without such a column the name of the t
 the split; where it does not, sounds are chosen at random, by their names and a seed.
 
 A clip is called by its file, without the folder that all have in common and without the
-ending. The classes are the labels of all tables, sorted; where all are AudioSet's, they
+ending, and is of one split, however many lines it has. The classes are the labels of all tables, sorted; where all are AudioSet's, they
 have its MIDs. A clip has one label, unless the column's name is in the plural (`labels`,
 `tags`), a separator is given, or it is said that it has several.
 """
@@ -28,6 +28,7 @@ from jaxsed.data.layouts.clip_tables import ClipRows, Row, tables_of
 from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import CLIPS, SourceSplit
 from jaxsed.data.layouts.splits import SPLITS
+from jaxsed.data.problems import Problem
 from jaxsed.errors import InputError
 from jaxsed.labels.clip_names import clip_ids
 from jaxsed.labels.vocab import Vocabulary
@@ -74,30 +75,48 @@ def read(
 
     Raises:
       InputError: No table is there, one is unreadable or lacks a column, it is not clear
-        what the splits are, or there is no clip of this one.
+        what the splits are, a clip is in two, or there is none of this one.
     """
     tables = tables_of(source, options)
     if not tables:
         raise InputError(f"{source} lacks {expected(split)}; name it with --table")
     found = ClipRows(tables, options)
-    ids = clip_ids({row.path for row in found.rows})
+    split_of = _splits_of_clips(found.rows, tables)
+    ids = clip_ids(split_of)
     listing = ClipListing(found.labels)
     for rejected in found.rejected:
         listing.reject(*rejected)
-    paths = {}
     for row in found.rows:
         if row.split == split:
-            paths[ids[row.path]] = row.path
             listing.add(ids[row.path], math.nan, row.labels, row.line)
-    if not paths:
+    clips = listing.clips
+    if not clips:
         names = " and ".join(table.name for table in tables)
         raise InputError(f"{names} in {tables[0].parent}: no clip of {split}")
-    clips = listing.clips
-    sounds = find_audio(source, exclude)
-    problems = listing.problems
-    audio = match_paths([paths[clip] for clip in clips], clips, sounds, problems)
+    # Clips of all splits at once, as one may be called by the end of another's path.
+    problems: list[Problem] = []
+    sounds = match_paths(
+        list(ids), list(ids.values()), find_audio(source, exclude), problems
+    )
+    sound_of, here = dict(zip(ids.values(), sounds)), set(clips)
+    listing.problems += [problem for problem in problems if problem.clip in here]
+    audio = [sound_of[clip] for clip in clips]
     vocabulary = vocabulary or _classes(found.rows, tables)
     return listing.split(NAME, split, source, vocabulary, listing.build(audio))
+
+
+def _splits_of_clips(rows: Iterable[Row], tables: Sequence[Path]) -> dict[str, str]:
+    """Returns path -> split, of every clip."""
+    splits: dict[str, str] = {}
+    for row in rows:
+        if splits.setdefault(row.path, row.split) != row.split:
+            names = " and ".join(table.name for table in tables)
+            raise InputError(
+                f"{names} in {tables[0].parent}: {row.path} is in {splits[row.path]} and "
+                f"in {row.split}; a clip is in one split. Where these are two files, name "
+                "them with their folders"
+            )
+    return splits
 
 
 def _classes(rows: Iterable[Row], tables: Sequence[Path]) -> Vocabulary:

@@ -23,6 +23,7 @@ from jaxsed.data.layouts.matching import find_audio, match_audio, segment_of
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
 from jaxsed.data.layouts.splits import split_called
 from jaxsed.data.layouts.tables import read_rows, table_in
+from jaxsed.data.problems import Problem
 from jaxsed.errors import InputError
 from jaxsed.labels.clip_names import composed
 from jaxsed.labels.vocab import Vocabulary
@@ -86,7 +87,7 @@ def read(
         raise InputError(f"no {TABLE} in {source}, nor in its data or metadata")
     listing = ClipListing(SINGLE)
     labels = set()
-    starts: dict[str, tuple[str, float]] = {}
+    segments: dict[str, str] = {}
     for row in _rows(table, listing):
         meant = split_called(row.split)
         if meant not in SPLITS:
@@ -94,19 +95,23 @@ def read(
             listing.reject("unknown_split", table, row.line, what)
             continue
         labels.add(row.label)
+        clip = f"{row.video}_{round(row.start_seconds):06d}"
+        segments[clip] = segment_of(row.video, row.start_seconds)
         if meant == split:
-            clip = f"{row.video}_{round(row.start_seconds):06d}"
-            starts[clip] = row.video, row.start_seconds
             listing.add(clip, _CLIP_SECONDS, [row.label], row.line)
-    if not starts:
+    clips = listing.clips
+    if not clips:
         raise InputError(
             f"{table}: no line of {split} can be read as YouTube id, start in seconds, "
             "label, train or test"
         )
-    clips = listing.clips
-    segments = [segment_of(*starts[clip]) for clip in clips]
+    # Clips of both splits at once, as a video may have one in each.
+    problems: list[Problem] = []
     found = find_audio(source, exclude)
-    audio = match_audio(segments, found, listing.problems, clips)
+    sounds = match_audio(list(segments.values()), found, problems, list(segments))
+    sound_of, here = dict(zip(segments, sounds)), set(clips)
+    listing.problems += [problem for problem in problems if problem.clip in here]
+    audio = [sound_of[clip] for clip in clips]
     vocabulary = vocabulary or classes_of(labels, NAME)
     return listing.split(NAME, split, source, vocabulary, listing.build(audio))
 
