@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from jaxsed.data.layouts import desed as layout
@@ -40,6 +42,12 @@ def test_the_splits_and_their_sounds(desed):
         for split in layout.available_splits(desed)
     }
     assert len(hashes) == 1 and len(layout.read(desed, "eval").vocabulary) == 10
+
+
+def test_sounds_are_found_from_the_folder_itself(desed, monkeypatch):
+    monkeypatch.chdir(desed)
+    (clip,) = layout.read(Path(), "train_weak").clips
+    assert clip.audio.name == "audio/train/weak/Yw_1.000_11.000.wav"
 
 
 def test_events_and_clips_without_any(desed, tmp_path):

@@ -85,6 +85,7 @@ def test_label_tracks_without_labels(tmp_path):
     wide = write_text(tmp_path / "b.txt", "1\t2\tDog\n".encode("utf-16"))
     ((number, what),) = wrong(lines_of_audacity("b", wide, True))
     assert number == 0 and "is not UTF-8" in what
+    assert lines_of_audacity("b", wide, False) == []
 
 
 def test_a_selection_table(tmp_path):

@@ -171,7 +171,8 @@ def _read_weak(table: Path) -> ClipListing:
 
 def _sounds(source: Path, exclude: Path | None, table: Path) -> Iterator[Found]:
     """Yields the sounds of a table; resampled copies only where there is nothing else."""
-    below = table.with_suffix("").as_posix().rpartition("/metadata/")[2]
+    # A slash in front: of the working folder, the path begins with `metadata`.
+    below = f"/{table.with_suffix('').as_posix()}".rpartition("/metadata/")[2]
     place = _ELSEWHERE.get(below, below)
     places = [place, place.rpartition("/")[0], f"{place}{_RESAMPLED}"]
     if (

@@ -112,8 +112,8 @@ def lines_of_audacity(path: str, file: Path, has_sound: bool) -> list[Line]:
     Args:
       path: The recording.
       file: The file; unreadable ones give a line that says so.
-      has_sound: Whether there is a recording. Without one, a file whose first line is no
-        label is none of ours: it gives no lines.
+      has_sound: Whether there is a recording. Without one, a file that cannot be read, or
+        whose first line is no label, is none of ours: it gives no lines.
 
     Returns:
       The lines; of an empty file one, that nothing sounds.
@@ -135,7 +135,8 @@ def lines_of_audacity(path: str, file: Path, has_sound: bool) -> list[Line]:
                 times, label = (onset, offset), composed(label)
                 lines.append(Line(path, times, label, file.name, number))
     except InputError as error:
-        lines.append(_broken(path, file, 0, str(error)))
+        if has_sound or lines:
+            lines.append(_broken(path, file, 0, str(error)))
     return lines or ([Line(path)] if has_sound else [])
 
 
