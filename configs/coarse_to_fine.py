@@ -9,14 +9,16 @@ the same training in phases, minutes on 2 cores):
     python -m jaxsed.main --config=configs/coarse_to_fine.py:data=scenes,stage=strong \\
         --workdir=runs/c2f_scenes
 
-Arguments: `data` (audioset, vggsound, voxceleb, kinetics_sounds, scenes), `folder` (of
+Arguments: `data` (vggsound, audioset, voxceleb, kinetics_sounds, scenes), `folder` (of
 `jaxsed prepare`; data/NAME), `model` (ast, without overlapping patches; htsat; or one of
-the five of configs/weak.py), `stage` (weak: clip labels; strong: frame labels and an
-ensemble's logits, with `logits` and `model` as in configs/student.py), `method` (fshift,
-avg_pool, max_pool, patch_bl, patch_pi), `phases` (4-1, 2-1, 4-2-1), `until` (0.494: the
-last phase ends at the first evaluation above that; 0: after its epochs), `epochs`, `lr`
-and `batch` (0: the recipe's), `seed`. The recipes are configs/ast.py, htsat.py, weak.py
-and student.py; what all phases share is changed by `--config.training.KEY`.
+the five of configs/weak.py, whose recipe is for AudioSet alone), `stage` (weak: clip
+labels; strong: AudioSet's frame labels and an ensemble's logits, with `logits` and `model`
+as in configs/student.py), `method` (fshift, avg_pool, max_pool, patch_bl, patch_pi),
+`phases` (4-1, 2-1, 4-2-1), `until` (0.494: the last phase ends at the first evaluation
+above that; 0: after its epochs), `epochs`, `lr` and `batch` (0: the recipe's), `seed`. The
+recipes are configs/ast.py, htsat.py, weak.py and student.py; what all phases share is
+changed by `--config.training.KEY`. Scenes are small, and have a model and settings of
+their own.
 
 From Coarse to Fine (Feng et al., ICASSP 2024), sections 3.3 and 3.4: of two phases the
 first has a quarter of the epochs, of three the first two 30 % together: 5 + 15 and
@@ -46,9 +48,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import ast, common, demo, htsat, student, weak
-from jaxsed.errors import check_known
+from jaxsed.errors import InputError, check_known
 
-DATA = ("audioset", "vggsound", "voxceleb", "kinetics_sounds", "scenes")
+DATA = ("vggsound", "audioset", "voxceleb", "kinetics_sounds", "scenes")
+RECIPES_BY_DATA = ("ast", "htsat")  # models that have several
 # In miniature: what there is to train with, and what is compared.
 SCENES = {"train_clips": 400, "eval_clips": 120}
 TEACHER_STEPS, STEPS, EVALUATIONS = 800, 1000, 10
@@ -59,10 +62,10 @@ def get_config(text: str = "") -> ConfigDict:
     """Returns the config; see the module's docstring for the arguments."""
     given = common.arguments(
         text,
-        known_models=("ast", "htsat", *common.STARTS),
-        data="vggsound",
+        known_models=(*RECIPES_BY_DATA, *common.STARTS),
+        data="",
         folder="",
-        model="ast",
+        model="",
         stage="weak",
         method="fshift",
         phases="4-1",
@@ -73,10 +76,15 @@ def get_config(text: str = "") -> ConfigDict:
         seed=0,
         logits="",
     )
-    check_known("data", given.data, DATA)
     check_known("stage", given.stage, METRICS)
+    if not 0 <= given.until < 1:
+        raise InputError(
+            f"until={given.until:g}: expected a part of 1, such as 0.494 for 49.4 %"
+        )
     if given.data == "scenes":
+        _refuse_unused(given)
         return on_scenes(given)
+    _choose_defaults(given)
     config, epochs = baseline(given)
     if given.until:
         metric = METRICS["strong"]
@@ -86,19 +94,39 @@ def get_config(text: str = "") -> ConfigDict:
     return common.in_phases(config, given.method, given.phases, epochs)
 
 
+def _choose_defaults(given: ConfigDict) -> None:
+    """Chooses model and data where they are left open; refuses data without a recipe."""
+    default_model = {"weak": RECIPES_BY_DATA[0], "strong": "atst_frame"}[given.stage]
+    given.model = given.model or default_model
+    if given.stage == "weak" and given.model in RECIPES_BY_DATA:
+        given.data = given.data or DATA[0]
+        check_known("data", given.data, DATA)
+    else:
+        given.data = given.data or "audioset"
+        whose = f"data of {given.model}, stage {given.stage}"
+        check_known(whose, given.data, ("audioset",))
+
+
+def _refuse_unused(given: ConfigDict) -> None:
+    for name in ("folder", "model", "epochs", "lr", "batch", "logits"):
+        if given[name]:
+            raise InputError(
+                f"{name}={given[name]} does nothing with data=scenes: leave it out"
+            )
+
+
 def baseline(given: ConfigDict) -> tuple[ConfigDict, int]:
     """Returns the training that is split into phases, and its epochs."""
     shared = {name: given[name] for name in ("seed", "lr", "batch")}
     if given.stage == "strong":
-        model = "atst_frame" if given.model == "ast" else given.model
         folder = given.folder or "data/audioset_strong"
-        shared |= {"model": model, "data": folder, "logits": given.logits}
+        shared |= {"model": given.model, "data": folder, "logits": given.logits}
         config = student.get_config(_text(shared))
         epochs = given.epochs or student.EPOCHS
         config.steps = config.steps // student.EPOCHS * epochs
         return config, epochs
     shared["epochs"] = given.epochs
-    if given.model in ("ast", "htsat"):
+    if given.model in RECIPES_BY_DATA:
         recipes = {"ast": ast, "htsat": htsat}[given.model]
         check_known(f"data of {given.model}", given.data, recipes.RECIPES)
         shared |= {"data": given.data, "folder": given.folder}

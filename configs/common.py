@@ -162,7 +162,14 @@ def full_size(
         data: folder written by `jaxsed prepare`, with `train` and `eval`.
         epochs: how long.
         epoch_clips: clips an epoch; a smaller copy of the data takes as many steps.
+
+    Raises:
+        InputError: one of these, or the batch, is below 1.
     """
+    sizes = {"epochs": epochs, "clips": epoch_clips, "batch": config.batch_size}
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"{name}={size}: expected a whole number, at least 1")
     epoch_steps = math.ceil(epoch_clips / config.batch_size)
     config.model.dtype = "bfloat16"
     config.data.train = f"{data}/train"
@@ -211,7 +218,7 @@ def arguments(
     Args:
         text: `name=value` pairs, separated by commas.
         known_models: what the argument `model` may be, if there is one; or the tiny twin of
-            one. The five of step 3 unless others are given.
+            one. The five of step 3 unless others are given. "" is left to the caller.
         **defaults: every argument there is; a value is read as the type of its default.
 
     Raises:
@@ -224,7 +231,7 @@ def arguments(
         if not equals:
             raise InputError(f"argument {name!r} has no value: give {name}=VALUE")
         found[name] = _read(name, value, type(defaults[name]))
-    if "model" in found:
+    if found.get("model"):
         check_known("model", found["model"].removeprefix("tiny_"), known_models)
     return ConfigDict(found)
 

@@ -110,7 +110,7 @@ def get_config(text: str = "") -> ConfigDict:
     epoch_steps = config.steps // epochs
     config.every.evaluate = epoch_steps
     if recipe.averaged:
-        config.every.evaluate = epoch_steps // EVALUATIONS_AN_EPOCH
+        config.every.evaluate = max(1, epoch_steps // EVALUATIONS_AN_EPOCH)
     config.average.best = recipe.averaged
     config.average.metric = f"eval/{recipe.metrics[0]}"
     config.eval.metrics = recipe.metrics

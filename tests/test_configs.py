@@ -202,6 +202,23 @@ def test_a_mistake_in_the_arguments_is_named(text, message):
         recipe("teacher", text)
 
 
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("weak", "epochs=0", "epochs=0: expected a whole number, at least 1"),
+        ("weak", "batch=0", "batch=0: expected"),
+        ("ast", "clips=-5", "clips=-5: expected"),
+    ],
+)
+def test_sizes_of_nothing_are_refused(name, text, message):
+    with pytest.raises(InputError, match=message):
+        recipe(name, text)
+
+
+def test_few_clips_are_evaluated_all_the_same():
+    assert recipe("htsat", "data=audioset,clips=1000").every.evaluate == 1
+
+
 def test_students_in_phases_keep_the_recipe():
     whole = recipe("student", "model=beats").to_dict()
     config = recipe("student", "model=beats,phases=4-2-1,method=patch_pi").to_dict()
@@ -246,6 +263,10 @@ def test_coarse_to_fine_is_the_recipe_that_it_splits():
     assert (swin.model.encoder, swin.optim.name) == ("htsat", "adamw")
     step2 = recipe("coarse_to_fine", "model=fpasst,data=audioset,batch=64")
     assert (step2.training.patchout, step2.training.batch_size) == (0.3, 64)
+    assert recipe("coarse_to_fine").training.data.train == "data/vggsound/train"
+    assert recipe("coarse_to_fine", "model=asit") == recipe(
+        "coarse_to_fine", "model=asit,data=audioset"
+    )
     text = "stage=strong,model=beats,folder=x,logits=y,lr=1e-3,epochs=12"
     frames = recipe("coarse_to_fine", text)
     assert frames.steps == (3 * 395, 9 * 395) and frames.training.optim.max_lr == 1e-3
@@ -262,6 +283,11 @@ def test_coarse_to_fine_is_the_recipe_that_it_splits():
         ("phases=1-4", "phases=1-4"),
         ("stage=strog", "did you mean 'strong'"),
         ("stage=strong,batch=8", "unknown argument 'batch'"),
+        ("stage=strong,model=ast", "unknown model 'ast'"),
+        ("stage=strong,data=voxceleb", "unknown data of atst_frame, stage strong"),
+        ("model=beats,data=vggsound", "unknown data of beats, stage weak 'vggsound'"),
+        ("until=49.4", "until=49.4: expected a part of 1"),
+        ("data=scenes,model=htsat", "model=htsat does nothing with data=scenes"),
     ],
 )
 def test_a_mistake_in_coarse_to_fine_is_named(text, message):

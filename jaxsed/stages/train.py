@@ -81,6 +81,7 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
     if processes.on_first(lambda: is_done(workdir / "metrics.jsonl")):
         logging.info("%s is finished already", workdir)
         return
+    cadence = loop.Cadence(total=config["steps"], **config["every"])
     until = Until(**config["until"])
     snapshots = Snapshots(workdir / "snapshots", **config["average"])
     for watching in (until, Plateau(**config["plateau"]), snapshots):
@@ -99,7 +100,16 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         except preemption.Interrupted as error:
             raise preemption.Preempted(0, config["steps"]) from error
         state, passed, log = fit(
-            config, workdir, task, given, program, mesh, notice, until, snapshots
+            config,
+            workdir,
+            task,
+            given,
+            program,
+            mesh,
+            notice,
+            cadence,
+            until,
+            snapshots,
         )
     step = int(state.step)
     params = given.whole(gathered(task.to_detector(state.params)))
@@ -119,6 +129,7 @@ def fit(
     program: Program,
     mesh: Mesh,
     notice: preemption.Notice,
+    cadence: loop.Cadence,
     until: Until,
     snapshots: Snapshots,
 ) -> tuple[TrainState, bool, MetricsLog]:
@@ -146,7 +157,7 @@ def fit(
         program.train_step,
         batches,
         run_key=jax.random.key(config["seed"]),
-        cadence=loop.Cadence(total=config["steps"], **config["every"]),
+        cadence=cadence,
         mesh=mesh,
         checkpoints=checkpoints,
         log=log,

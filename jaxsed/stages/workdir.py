@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,15 @@ MAY_CHANGE = (
 )
 
 
+_CONFIG, _COMPILED = "config.json", ".xla"
+
+
 def claim(workdir: Path, config: Mapping[str, Any]) -> None:
     """Takes a folder for a run of this process: no other run may use it meanwhile.
 
-    Writes `config.json`, or checks that the run in `workdir` has this config. Of
-    several processes the first does so, and all learn the verdict.
+    Writes `config.json`, or checks that the run in `workdir` has this config; one that
+    was refused before it had begun may be started with another. Of several processes the
+    first does so, and all learn the verdict.
 
     Args:
         workdir: made if missing.
@@ -69,13 +74,25 @@ def _claim(workdir: Path, given: Any) -> None:
     with _writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         locks.hold(workdir)
+        if not _has_begun(workdir):
+            (workdir / _CONFIG).unlink(missing_ok=True)
     _agree(workdir, given)
+
+
+def _has_begun(workdir: Path) -> bool:
+    """Whether there is anything that a config, also of a link, is said of."""
+    for _folder, subfolders, files in os.walk(workdir):
+        if _COMPILED in subfolders:
+            subfolders.remove(_COMPILED)
+        if not {_CONFIG, locks.NAME}.issuperset(files):
+            return True
+    return False
 
 
 def _agree(workdir: Path, given: Any, may_change: Sequence[str] = ()) -> None:
     with _writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-        path = workdir / "config.json"
+        path = workdir / _CONFIG
         if path.exists():
             before = json.loads(path.read_text(encoding="utf-8"))
             if before == given:

@@ -39,12 +39,23 @@ class Cadence:
             last one.
         save: a checkpoint every so many steps, before evaluations and after the last
             step.
+
+    Raises:
+        InputError: one of the three intervals is below 1.
     """
 
     total: int
     log: int
     evaluate: int
     save: int
+
+    def __post_init__(self):
+        for name in ("log", "evaluate", "save"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"every.{name}={getattr(self, name)}: expected at least 1 step; for "
+                    "seldom, give more than the run has"
+                )
 
     def evaluates(self, step: int) -> bool:
         """Whether evaluators run after so many steps."""

@@ -10,6 +10,11 @@ from jaxsed.stages.workdir import agree, claim
 CONFIG = {"seed": 1, "every": {"log": 5}, "eval": {"metrics": ("a", "b")}}
 
 
+def begin(workdir, config):
+    claim(workdir, config)
+    (workdir / "metrics.jsonl").touch()
+
+
 def test_same_config_again_is_welcome(tmp_path):
     claim(tmp_path / "run", CONFIG)
     claim(tmp_path / "run", CONFIG)
@@ -17,7 +22,7 @@ def test_same_config_again_is_welcome(tmp_path):
 
 
 def test_what_is_shown_may_change_in_a_link_too(tmp_path):
-    claim(tmp_path, {"links": {"weak": CONFIG}})
+    begin(tmp_path, {"links": {"weak": CONFIG}})
     claim(tmp_path, {"links": {"weak": CONFIG | {"every": {"log": 7}}}})
     with pytest.raises(InputError, match=r"another links\.weak\.seed"):
         claim(tmp_path, {"links": {"weak": CONFIG | {"seed": 2}}})
@@ -32,9 +37,23 @@ def test_what_is_shown_may_change_in_a_link_too(tmp_path):
     ],
 )
 def test_another_config_is_refused_by_key(tmp_path, change, key):
-    claim(tmp_path, CONFIG)
+    begin(tmp_path, CONFIG)
     with pytest.raises(InputError, match=f"another {key}: use another --workdir"):
         claim(tmp_path, CONFIG | change)
+
+
+def test_what_was_refused_before_it_began_may_be_corrected(tmp_path):
+    claim(tmp_path, {"links": {"weak": CONFIG}})
+    claim(tmp_path / "weak", CONFIG)
+    (tmp_path / ".xla").mkdir()
+    (tmp_path / ".xla" / "program").touch()
+    corrected = {"links": {"weak": CONFIG | {"seed": 2}}}
+    claim(tmp_path, corrected)
+    said = json.loads((tmp_path / "config.json").read_text())
+    assert said["links"]["weak"]["seed"] == 2
+    (tmp_path / "weak" / "metrics.jsonl").touch()
+    with pytest.raises(InputError, match=r"another links\.weak\.seed"):
+        claim(tmp_path, {"links": {"weak": CONFIG}})
 
 
 def test_a_run_may_go_on_by_other_means(tmp_path):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxsed.errors import InputError
 from jaxsed.training import loop, preemption, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog, read_metrics
@@ -12,6 +13,12 @@ from jaxsed.training.until import Until
 from tests.test_training import toy
 
 CADENCE = loop.Cadence(total=10, log=2, evaluate=5, save=4)
+
+
+@pytest.mark.parametrize("name", ["log", "evaluate", "save"])
+def test_intervals_are_steps(name):
+    with pytest.raises(InputError, match=f"every.{name}=0: expected at least 1 step"):
+        loop.Cadence(**{"total": 10, "log": 1, "evaluate": 1, "save": 1, name: 0})
 
 
 class Killed(Exception):
