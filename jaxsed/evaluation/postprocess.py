@@ -227,6 +227,28 @@ def choose(
     )
 
 
+def refuse_unused(
+    postprocess: str | None, median_seconds: float | None, min_seconds: float | None
+) -> None:
+    """Refuses settings that `choose` would pass over, where somebody has typed them.
+
+    Raises:
+        InputError: a width beside bounding boxes; or anything beside a file.
+    """
+    if postprocess in (None, "median", "hear", "class_medians"):
+        return
+    if median_seconds is not None:
+        raise InputError(
+            f"--median {median_seconds:g} has no effect with --postprocess {postprocess}: "
+            "give one of them"
+        )
+    if min_seconds is not None and postprocess not in METHODS:
+        raise InputError(
+            f"--min-seconds {min_seconds:g}: --postprocess {postprocess} says itself how "
+            "short an event may be; leave it out, or edit the file"
+        )
+
+
 def read(path: Path, threshold: float = 0.5) -> Postprocessing:
     """Reads a post-processing from a file, or from a folder with a `postprocess.json`.
 

@@ -88,6 +88,8 @@ class Truth:
                 f"like {missing[0]!r}, scores like {scores.ids[0]!r}"
             )
         self._skip(missing, "clips with events have no scores and are not counted")
+        unlisted = [clip_id for clip_id in scores.ids if clip_id not in events]
+        self._note(unlisted, "clips with scores are not among the events' and left out")
         self.rows = [scores.row(i) for i in sorted(kept.keys() - set(missing))]
         self._ids = [scores.ids[row] for row in self.rows]
         self.durations = self._durations(scores, durations or {})

@@ -42,11 +42,15 @@ class Tuned(NamedTuple):
         postprocessing: with the settings of every class that has an event.
         best: `{class name: value of the metric}` with these settings.
         first: the same with the first candidate for all classes.
+        notes: one line for everything that was left out, with its number.
+        skipped: how many things were left out because something was wrong with them.
     """
 
     postprocessing: Postprocessing
     best: dict[str, float]
     first: dict[str, float]
+    notes: Sequence[str] = ()
+    skipped: int = 0
 
 
 def tune(
@@ -104,6 +108,5 @@ def tune(
         for name, value in values.items():
             if name not in best or value > best[name]:
                 best[name], chosen[name] = value, candidate
-    return Tuned(
-        Postprocessing(method, threshold=threshold, classes=chosen), best, first
-    )
+    tuned = Postprocessing(method, threshold=threshold, classes=chosen)
+    return Tuned(tuned, best, first, result.notes, result.skipped)

@@ -108,13 +108,14 @@ def run(args: argparse.Namespace) -> int:
     # All that can be refused is refused before the model is loaded.
     from jaxsed.audio.windows import WindowPlan
     from jaxsed.evaluation import truth_files
-    from jaxsed.evaluation.postprocess import choose
+    from jaxsed.evaluation.postprocess import choose, refuse_unused
     from jaxsed.inference import inputs
     from jaxsed.labels.clip_names import clip_id, clip_path
 
     formats = _formats(args.format)
     asked = args.postprocess, args.median, args.min_seconds, args.threshold
     choose(*asked)
+    refuse_unused(args.postprocess, args.median, args.min_seconds)
     WindowPlan(1, overlap=args.overlap)
     picture = args.report or bool(args.events)
     if picture:

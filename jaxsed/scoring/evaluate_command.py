@@ -32,6 +32,7 @@ scored.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxsed.errors import InputError
@@ -83,12 +84,12 @@ def run(args: argparse.Namespace) -> int:
         InputError: nothing could be evaluated.
     """
     from jaxsed.evaluation.evaluator import evaluate
-    from jaxsed.evaluation.postprocess import choose
-    from jaxsed.evaluation.result import write_summary, write_table
+    from jaxsed.evaluation.postprocess import choose, refuse_unused
 
     if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
         raise InputError(f"{args.out}: is a file; --out needs a folder")
     chosen = choose(args.postprocess, args.median, args.min_seconds, args.threshold)
+    refuse_unused(args.postprocess, args.median, args.min_seconds)
     scores, truth, durations, problems, missing = inputs.read(args)
     result = evaluate(
         scores,
@@ -106,10 +107,21 @@ def run(args: argparse.Namespace) -> int:
     if len(problems) > SHOWN_PROBLEMS:
         print(f"left out: {len(problems)} rows or files in all", file=sys.stderr)
     if args.out:
-        out = Path(args.out)
-        out.mkdir(parents=True, exist_ok=True)
-        write_table(result, out / "per_class.tsv")
-        text = "".join(f"{problem}\n" for problem in problems)
-        (out / "problems.txt").write_text(text, encoding="utf-8")
-        write_summary(result, out / "summary.json")
+        _write(Path(args.out), result, problems)
     return 3 if problems or result.skipped else 0
+
+
+def _write(out: Path, result, problems: Sequence[str]) -> None:
+    from jaxsed.atomic import write_atomically
+    from jaxsed.evaluation.result import write_summary, write_table
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"--out={out} cannot be made ({error.strerror}): give another folder"
+        ) from error
+    write_table(result, out / "per_class.tsv")
+    text = "".join(f"{problem}\n" for problem in problems)
+    write_atomically(out / "problems.txt", text)
+    write_summary(result, out / "summary.json")

@@ -85,9 +85,13 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"mean of {len(tuned.best)} classes: {means[0]:.4f} -> {means[1]:.4f}: {file}"
     )
+    for note in tuned.notes:
+        print(f"note: {note}")
     for problem in given.problems[:SHOWN_PROBLEMS]:
         print(f"left out: {problem}", file=sys.stderr)
-    return 3 if given.problems else 0
+    if len(given.problems) > SHOWN_PROBLEMS:
+        print(f"left out: {len(given.problems)} rows or files in all", file=sys.stderr)
+    return 3 if given.problems or tuned.skipped else 0
 
 
 def _text(setting) -> str:

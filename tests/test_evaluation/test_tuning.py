@@ -113,6 +113,16 @@ def test_from_tuning_to_evaluation(case, capsys, method):
     assert rows[0].split("\t")[-4:] == ["psds1", "psds2", "pauroc", "event_f1"]
 
 
+def test_clips_without_scores_are_told_when_tuning(case, capsys):
+    _, _, path = case
+    with open(path / "events.tsv", "a") as file:
+        file.write("lost.wav\t1\t2\tclass 0\n")
+    arguments = [str(path / "store"), f"--events={path / 'events.tsv'}"]
+    arguments += ["--method=class_medians", f"--out={path / 'tuned.json'}"]
+    assert cli.main(["tune", *arguments]) == 3
+    assert "have no scores and are not counted (lost)" in capsys.readouterr().out
+
+
 def test_commands_refuse_in_one_line(case, capsys):
     _, _, path = case
     inputs = [str(path / "store"), f"--events={path / 'events.tsv'}"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
+from jaxsed.evaluation.postprocess import Postprocessing, write
 from jaxsed.evaluation.score_tables import write_tables
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.scoring import evaluate_command
@@ -109,6 +110,18 @@ def test_a_broken_table_is_told_and_the_rest_evaluated(folder, capsys):
     assert "clips have no duration" in captured.out
 
 
+def test_scores_of_clips_that_the_events_do_not_list_are_told(folder, capsys):
+    path, _ = folder
+    lines = (path / "events.tsv").read_text().splitlines()
+    first = lines[1].split("\t")[0]
+    own = [line for line in lines[1:] if line.startswith(first)]
+    (path / "one.tsv").write_text("\n".join([lines[0], *own]) + "\n")
+    arguments = (f"--events={path / 'one.tsv'}", "--metrics=pauroc")
+    assert run(path / "store", *arguments, "--keep-empty-clips") == 3  # no durations
+    told = "7 clips with scores are not among the events' and left out"
+    assert told in capsys.readouterr().out
+
+
 def test_long_lists_of_problems_are_cut_on_the_screen(folder, capsys):
     path, _ = folder
     with open(path / "events.tsv", "a") as file:
@@ -131,11 +144,29 @@ def test_long_lists_of_problems_are_cut_on_the_screen(folder, capsys):
         (["store", "--events=events.tsv", "--metrics=,"], "no metric given"),
         (["store", "--events=events.tsv", "--median=-1"], "median filter width"),
         (["store", "--events=events.tsv", "--out=events.tsv"], "is a file"),
+        (["store", "--events=events.tsv", "--out=events.tsv/a"], "cannot be made"),
+        (
+            ["store", "--events=events.tsv", "--postprocess=sebb", "--median=1"],
+            "--median 1 has no effect with --postprocess sebb",
+        ),
+        (
+            ["store", "--events=events.tsv", "--postprocess=tuned.json", "--median=0"],
+            "--median 0 has no effect with --postprocess tuned.json",
+        ),
+        (
+            [
+                *["store", "--events=events.tsv", "--postprocess=tuned.json"],
+                "--min-s=1",
+            ],
+            "tuned.json says itself how short",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(folder, monkeypatch, arguments, message):
     path, _ = folder
     monkeypatch.chdir(path)
     (path / "empty").mkdir()
+    tuned = Postprocessing("class_medians", classes={"class 0": 0.2})
+    write(path / "tuned.json", tuned, {})
     with pytest.raises(InputError, match=message):
         run(*arguments)
