@@ -14,6 +14,7 @@ Exit status: 0 counted; 1 refused.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 from jaxsed.errors import InputError
@@ -61,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--baseline",
-        type=float,
+        type=_epochs,
         metavar="N",
         help="length, in epochs, of the training without compression to compare with",
     )
@@ -70,11 +71,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _phases(text: str) -> list[tuple[str, float]]:
     parts = [part.rpartition(":") for part in text.split(",")]
     try:
-        return [(name or "none", float(length)) for name, _, length in parts]
-    except ValueError:
+        return [(name or "none", _epochs(length)) for name, _, length in parts]
+    except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
             f"{text!r}; expected compressions and epochs, such as fshift-4:5,none:3"
         ) from None
+
+
+def _epochs(text: str) -> float:
+    length = float(text)
+    if not 0 < length < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}; expected a number above 0")
+    return length
 
 
 def run(args: argparse.Namespace) -> int:

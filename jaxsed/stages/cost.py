@@ -9,14 +9,18 @@ is left out, as in the paper: it takes about twice as much of the same, whatever
 resolution in time, and does not change what is saved.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 
+from jaxsed.models.heads_alone import heads_alone, heard_shapes
 from jaxsed.models.operations import Operations, operations
-from jaxsed.stages.program import Draw
+from jaxsed.models.sed import SoundEventModel
+from jaxsed.stages.program import Draw, abstract_params
+from jaxsed.training.patchout import patchout
 
 # Epochs (or steps of the same number of clips), and the operations of a clip in them.
 Phase = tuple[float, Operations]
@@ -28,6 +32,7 @@ def clip_operations(
     clip_seconds: float | None = None,
     inputs: Sequence[str] = ("mel",),
     draw: Draw | None = None,
+    patchout_part: float = 0.0,
 ) -> Operations:
     """Returns the operations of one clip's forward pass in training.
 
@@ -38,6 +43,7 @@ def clip_operations(
         clip_seconds: length of the clip; None for what the encoder was made for.
         inputs: what the model is called with, see `stages.train.Task`.
         draw: what a step draws for that, see there.
+        patchout_part: of the time steps, not seen by the encoder.
     """
 
     def forward(key: jax.Array, mel: jax.Array) -> jax.Array:
@@ -46,9 +52,31 @@ def clip_operations(
             batch = draw(model, batch, key)
         # Parameters are drawn on the way, which takes no product.
         arguments = (batch[name] for name in inputs)
-        return _looked_at(model.init_with_output(key, *arguments)[0], targets)
+        with patchout(patchout_part, model.encoder, key):
+            return _looked_at(model.init_with_output(key, *arguments)[0], targets)
 
     return operations(forward, _key(), _mel(model, clip_seconds))
+
+
+def heads_operations(
+    model: SoundEventModel, targets: str, clip_seconds: float
+) -> Operations:
+    """Returns the operations of what comes after the encoder, as `mode=frozen` trains it.
+
+    Args:
+        model: with its encoder, whose pass over the clips, once for all epochs, is not
+            in it.
+        targets: see `clip_operations`.
+        clip_seconds: length of the clip.
+    """
+    alone = heads_alone(model, clip_seconds)
+    shapes = heard_shapes(model, abstract_params(model), clip_seconds)
+
+    def forward(key: jax.Array, *heard: jax.Array) -> jax.Array:
+        return _looked_at(alone.init_with_output(key, *heard)[0], targets)
+
+    heard = (jax.ShapeDtypeStruct((1, *s.shape), s.dtype) for s in shapes.values())
+    return operations(forward, _key(), *heard)
 
 
 def xla_flops(
@@ -93,7 +121,8 @@ def saved_percent(phases: Sequence[Phase], baseline: Phase) -> float:
     """Returns what phases save of a baseline's cost, as the paper's tables print it.
 
     A clip's cost goes in rounded to two decimals of a G operation, as the authors' must
-    have: only then do all savings they print come out, to the last digit.
+    have: only then do all savings they print come out, to the last digit. Theirs are of
+    10 and more; smaller ones keep as many digits, four.
 
     Args:
         phases: of the training.
@@ -105,6 +134,7 @@ def saved_percent(phases: Sequence[Phase], baseline: Phase) -> float:
 
     def cost(phase: Phase) -> float:
         length, per_clip = phase
-        return length * round(per_clip.gflops, 2)
+        exponent = math.floor(math.log10(per_clip.gflops))
+        return length * round(per_clip.gflops, max(2, 3 - exponent))
 
     return 100 * (1 - sum(map(cost, phases)) / cost(baseline))

@@ -25,6 +25,7 @@ from jaxsed.models.compression import parse
 from jaxsed.stages import chain
 from jaxsed.training import processes
 from jaxsed.training.logs import is_done, read_metrics
+from jaxsed.training.until import Until
 from jaxsed.weights import files
 
 # Section 3.3: the first of two phases takes "approximately 25%" of a training's epochs,
@@ -154,9 +155,14 @@ def run(
         stages: name -> stage.
 
     Raises:
-        InputError: as `as_chain` and `chain.run`.
+        InputError: as `as_chain` and `chain.run`; or `until` of the training names a
+            metric that its evaluations do not find.
     """
     phases = as_chain(config)
+    # Now, and not when the last phase begins, which is the only one to have it.
+    training = config["training"]
+    logged = (f"eval/{metric}" for metric in training["eval"]["metrics"])
+    Until(**training["until"]).check(logged)
     chain.run(phases, workdir, stages)
     processes.on_first(lambda: _gather(phases, workdir))
 

@@ -2,7 +2,8 @@
 
 Both are read off what a run leaves in its folder, so nothing is paid for while it runs:
 its config says what a clip costs, its metrics how many clips there were and how fast.
-Evaluation is neither counted nor timed.
+Evaluation is neither counted nor timed, nor is the pass by which mode=frozen stores what
+the encoder makes of all clips.
 """
 
 import itertools
@@ -16,7 +17,8 @@ from jaxsed.errors import InputError
 from jaxsed.models import sed
 from jaxsed.models.operations import Operations
 from jaxsed.stages import pretrain
-from jaxsed.stages.cost import clip_operations
+from jaxsed.stages.cost import clip_operations, heads_operations
+from jaxsed.stages.frozen import FROZEN
 from jaxsed.stages.scoring import clip_length
 from jaxsed.training.logs import read_metrics
 from jaxsed.weights import files
@@ -105,11 +107,13 @@ def _cost(config: Mapping[str, Any], workdir: Path, name: str) -> RunCost:
 def _per_clip(config: Mapping[str, Any], workdir: Path) -> Operations:
     stage = config["stage"]
     model = sed.build(n_classes=_n_classes(config, workdir), **config["model"])
-    options: dict[str, Any] = {}
+    seconds = clip_length(config["data"].get("clip_seconds", 0.0), model)
+    if config.get("mode") == FROZEN:
+        return heads_operations(model, TARGETS[stage], seconds)
+    options: dict[str, Any] = {"patchout_part": config.get("patchout", 0.0)}
     if stage == "pretrain":
         task = pretrain.task(config)
-        options = {"inputs": task.inputs, "draw": task.draw}
-    seconds = clip_length(config["data"].get("clip_seconds", 0.0), model)
+        options |= {"inputs": task.inputs, "draw": task.draw}
     return clip_operations(model, TARGETS[stage], seconds, **options)
 
 

@@ -94,10 +94,17 @@ def test_what_is_refused(capsys, arguments, message):
     assert message in error
 
 
-def test_phases_that_are_spelt_wrongly(capsys):
+@pytest.mark.parametrize("phases", ["4-1", "fshift-4:-5", "none:0", "none:nan"])
+def test_phases_that_are_spelt_wrongly(capsys, phases):
     with pytest.raises(SystemExit):
-        cli.main(["cost", *OPTIONS, "--phases", "4-1", "--baseline", "3"])
+        cli.main(["cost", *OPTIONS, "--phases", phases, "--baseline", "3"])
     assert (
         "expected compressions and epochs, such as fshift-4:5"
         in capsys.readouterr().err
     )
+
+
+def test_a_baseline_of_nothing(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["cost", *OPTIONS, "--phases", "none:1", "--baseline", "0"])
+    assert "--baseline: 0; expected a number above 0" in capsys.readouterr().err

@@ -114,3 +114,10 @@ def test_pretraining_takes_two_passes():
 def test_costs_that_rise():
     one, two = Operations(10**9), Operations(2 * 10**9)
     assert saved_percent([(1, two)], (1, one)) == pytest.approx(-100)
+
+
+def test_savings_of_small_encoders_are_as_precise():
+    full, coarse = Operations(2_521_744), Operations(1_410_736)
+    expected = 100 * (1 - (5 * coarse.total / full.total + 3) / 10)
+    found = saved_percent([(5, coarse), (3, full)], (10, full))
+    assert found == pytest.approx(expected, abs=0.02)

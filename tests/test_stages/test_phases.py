@@ -80,6 +80,13 @@ def test_steps_for_each_phase_are_asked_for(small):
         phases.as_chain(config)
 
 
+def test_what_is_to_end_the_last_phase_is_checked_before_the_first(small, tmp_path):
+    config = config_of(small, until={"metric": "eval/mpa", "value": 0.5})
+    with pytest.raises(InputError, match=r"until\.metric 'eval/mpa': did you mean"):
+        phases.run(config, tmp_path / "run", STAGES)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("mask", ["time_mask", "specaugment"])
 def test_masks_hide_the_same_seconds_in_every_phase(mask):
     settings = {f"{mask}_probability": 1.0, "specaugment_frequency_masks": 0}

@@ -53,6 +53,26 @@ def test_what_the_stage_looks_at_is_counted(small, tmp_path):
     assert (cost.clips, cost.seconds, cost.gflops) == (0, 0, 0)
 
 
+def test_steps_that_the_encoder_does_not_see_are_not_counted(small, tmp_path):
+    names = {"model.encoder": "tiny_fpasst", "patchout": 0.3}
+    write_run(tmp_path / "run", small("weak", **names))
+    (cost,) = run_cost.of_run(tmp_path / "run")
+    model = sed.build("tiny_fpasst", n_classes(small("weak")))
+    whole, grid = clip_operations(model), model.encoder.grid
+    seen = grid.prefix + grid.rows * (grid.steps - int(0.3 * grid.steps))
+    tokens = grid.prefix + grid.rows * grid.steps
+    assert cost.per_clip.scores * tokens**2 == whole.scores * seen**2
+    assert 0.6 < cost.per_clip.total / whole.total < 0.8
+
+
+def test_a_frozen_encoder_is_not_counted(small, tmp_path):
+    config = small(mode="frozen")
+    write_run(tmp_path / "run", config)
+    (cost,) = run_cost.of_run(tmp_path / "run")
+    width = sed.build(n_classes=1, **config["model"]).encoder.width
+    assert cost.per_clip == Operations(products=250 * width * n_classes(config))
+
+
 def n_classes(config):
     with open(f"{config['data']['train']}/manifest.json", encoding="utf-8") as file:
         return len(json.load(file)["classes"])
