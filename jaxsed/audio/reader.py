@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from jaxsed.audio import wave_header
 from jaxsed.errors import InputError
 
 KINDS = ("missing", "undecodable", "empty", "non_finite")
@@ -106,6 +107,11 @@ class Reader:
 
     def _open_sound(self, file) -> soundfile.SoundFile:
         try:
+            wave = wave_header.find_sound(file)
+            if wave is not None:
+                self.truncated = wave.is_cut_off
+                if wave.is_longer:
+                    file = wave_header.MendedWave(file, wave)
             sound = self._open_whole(file)
             if sound.format in ("MP3", "MPEG"):
                 audio_start = _untagged_mpeg_start(file)
@@ -122,14 +128,15 @@ class Reader:
             sound.close()
             raise AudioError(
                 "undecodable",
-                f"{self.name}: broken header, sample rate {sound.samplerate} Hz",
+                f"{self.name}: sample rate {sound.samplerate} Hz, or a broken header; "
+                f"expected {low} to {high} Hz",
             )
         return sound
 
     def _open_whole(self, file) -> soundfile.SoundFile:
         # By descriptor, not by name: libsndfile then cannot be misled by an ending.
         file.seek(0)
-        on_disk = not isinstance(file, io.BytesIO)
+        on_disk = isinstance(file, io.FileIO)
         return _ForwardSoundFile(file.fileno() if on_disk else file, closefd=False)
 
     def _open_piped(self, file, audio_start: int) -> soundfile.SoundFile:
