@@ -52,6 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if others and not hasattr(args, "others"):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     args.others = others
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may have characters that the terminal, or Windows' encoding of a
+        # file, has not.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = COMMANDS[args.command].run(args)
         sys.stdout.flush()

@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -40,6 +41,14 @@ def test_status_of_what_a_command_raises(monkeypatch, error, status):
 
     monkeypatch.setattr(cli.COMMANDS["detect"], "run", run)
     assert cli.main(["detect", "a.wav", "--weights", "m", "--out", "o"]) == status
+
+
+def test_what_the_terminal_cannot_show_is_spelled_out(monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    monkeypatch.setattr(cli.COMMANDS["detect"], "run", lambda args: print("日.wav"))
+    cli.main(["detect", "a.wav", "--weights", "m", "--out", "o"])
+    assert shown.getvalue().split() == [b"\\u65e5.wav"]
 
 
 def test_a_reader_that_has_seen_enough_ends_a_command_quietly():

@@ -7,6 +7,8 @@ for large files), which `jaxsed evaluate` reads. detections.tsv holds the events
 files, problems.txt what was wrong.
 
 Started again with the same --out, files that are finished and unchanged are skipped.
+detections.tsv has files of earlier runs too, if model, threshold and post-processing were
+the same.
 
 Exit status: 0 all went well; 3 some files could not be used or were cut off, the rest
 was done; 1 nothing could be done.
@@ -198,6 +200,7 @@ def _work(results, files, problems: list[str]) -> int:
         for file in bar:
             if results.is_finished(file):
                 n_skipped += 1
+                problems += filter(None, [results.earlier_problem(file)])
                 continue
 
             def show(seconds, name=file.name):
@@ -217,11 +220,16 @@ def _work(results, files, problems: list[str]) -> int:
     print(f"{_count(n_done, 'file')} done, {_count(n_events, 'event')}", end="")
     print(f"; {n_skipped} were finished already" if n_skipped else "", end="")
     print(f": {results.table}")
+    if n_others := results.n_of_other_settings:
+        print(
+            f"the table leaves out {_count(n_others, 'file')} detected here earlier with "
+            "another model, threshold or post-processing"
+        )
     if unfound:
         threshold = results.options.postprocessing.threshold
         print(
             f"no event above the threshold {threshold:g} in "
-            f"{len(unfound)} of them; best score there: {_printable(max(unfound)[1])}"
+            f"{len(unfound)} of them; best score there: {max(unfound)[1]}"
         )
     return _conclude(problems, n_done + n_skipped, results)
 
@@ -232,7 +240,7 @@ def _conclude(problems: list[str], n_usable: int, results) -> int:
     count = _count(len(problems), "problem")
     print(f"{count}, listed in {results.problems}:", file=sys.stderr)
     for problem in problems[:SHOWN_PROBLEMS]:
-        print(f"  {_printable(problem)}", file=sys.stderr)
+        print(f"  {problem}", file=sys.stderr)
     if len(problems) > SHOWN_PROBLEMS:
         print(f"  and {len(problems) - SHOWN_PROBLEMS} more", file=sys.stderr)
     return 3 if n_usable else 1
@@ -240,7 +248,3 @@ def _conclude(problems: list[str], n_usable: int, results) -> int:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -32,7 +32,7 @@ class SoundFile(NamedTuple):
 def find(paths: Iterable[Path]) -> tuple[list[SoundFile], list[str]]:
     """Lists files, and the sound files in folders and all their sub-folders.
 
-    In folders, what counts is the ending; hidden files are left out. A file that is
+    Links to folders are followed, and no folder is searched twice. In folders, what counts is the ending; hidden files are left out. A file that is
     named itself is taken whatever it is called, and whether or not it exists.
 
     Returns:
@@ -73,8 +73,15 @@ def _walk(folder: Path, problems: list[str]):
     def unreadable(error: OSError):
         problems.append(f"{error.filename}: cannot be read ({error.strerror})")
 
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    visited = set()
+    for parent, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        # In order, so that of two ways to a folder it is always the same one.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             ending = name.rpartition(".")[2].lower()
             if ending in ENDINGS and not name.startswith("."):

@@ -21,13 +21,17 @@ class Entry(NamedTuple):
     Attributes:
       source: Absolute path of the sound.
       fingerprint: Of the sound file, the model and the options; see `fingerprint`.
+      settings: A mark of the model and the options alone.
       outputs: Results that were written, relative to the folder.
+      problem: What was wrong with the sound, or "".
       place: Where its line starts in the journal.
     """
 
     source: str
     fingerprint: str
+    settings: str
     outputs: tuple[str, ...]
+    problem: str
     place: int
 
 
@@ -43,11 +47,23 @@ def fingerprint(path: Path, settings: dict[str, Any]) -> str:
     """
     status = os.stat(path)
     text = json.dumps([status.st_size, status.st_mtime_ns, settings], sort_keys=True)
+    return _mark(text)
+
+
+def settings_mark(settings: dict[str, Any]) -> str:
+    """Returns a hash of what the results of all files depend on, JSON-able."""
+    return _mark(json.dumps(settings, sort_keys=True))
+
+
+def _mark(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class Journal:
     """The journal of a folder of results.
+
+    A sound is in it once: found under another name later (from a folder further up), it
+    has that one.
 
     Args:
       path: The file; made with the first entry. A line that was cut off is ignored.
@@ -56,18 +72,39 @@ class Journal:
     def __init__(self, path: Path):
         self._path = path
         self._entries: dict[str, Entry] = {}
+        self._name_of: dict[str, str] = {}  # source: name
         for place, line in _lines(path):
             try:
                 record = json.loads(line)
-                name = record["name"]
                 if record.get("failed"):
-                    self._entries.pop(name, None)
+                    self._drop(record["name"])
                     continue
-                entry = (record["source"], record["fingerprint"], record["outputs"])
                 record["events"]
+                entry = Entry(
+                    record["source"],
+                    record["fingerprint"],
+                    record["settings"],
+                    tuple(record["outputs"]),
+                    record["problem"],
+                    place,
+                )
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
-            self._entries[name] = Entry(*entry[:2], tuple(entry[2]), place)
+            self._keep(record["name"], entry)
+
+    def _keep(self, name: str, entry: Entry) -> None:
+        earlier = self._name_of.get(entry.source, name)
+        if earlier != name:
+            self._drop(earlier)
+        self._drop(name)
+        self._entries[name] = entry
+        self._name_of[entry.source] = name
+
+    def _drop(self, name: str) -> bool:
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            self._name_of.pop(entry.source, None)
+        return entry is not None
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
@@ -94,6 +131,9 @@ class Journal:
         fingerprint: str,
         outputs: Iterable[str],
         detections: Iterable[Detection],
+        *,
+        settings: str = "",
+        problem: str = "",
     ) -> None:
         """Records a file whose results are all written."""
         outputs = tuple(outputs)
@@ -102,23 +142,37 @@ class Journal:
                 "name": name,
                 "source": source,
                 "fingerprint": fingerprint,
+                "settings": settings,
                 "outputs": outputs,
+                "problem": problem,
                 "events": [row[1:] for row in detections],
             }
         )
-        self._entries[name] = Entry(source, fingerprint, outputs, place)
+        entry = Entry(source, fingerprint, settings, outputs, problem, place)
+        self._keep(name, entry)
 
     def remove(self, name: str) -> None:
         """Records that a file that was finished earlier cannot be used any more."""
-        if self._entries.pop(name, None):
+        if self._drop(name):
             self._append({"name": name, "failed": True})
 
-    def detections(self) -> Iterator[Detection]:
-        """Yields the events of all finished files, in order of the files' names."""
+    def n_of_other(self, settings: str) -> int:
+        """Returns how many finished files are of other settings than these."""
+        return sum(entry.settings != settings for entry in self._entries.values())
+
+    def detections(self, settings: str = "") -> Iterator[Detection]:
+        """Yields the events of finished files, in order of the files' names.
+
+        Args:
+          settings: Files of other settings are left out: a threshold or a model for each
+            would make no table.
+        """
         if not self._entries:
             return
         with self._path.open("rb") as file:
             for name in sorted(self._entries):
+                if self._entries[name].settings != settings:
+                    continue
                 file.seek(self._entries[name].place)
                 for event in json.loads(file.readline())["events"]:
                     yield Detection(name, *event)

@@ -6,6 +6,7 @@ disk in one step. Times are seconds with three decimals, scores have four.
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import math
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from jaxsed import atomic
+from jaxsed.errors import InputError
 from jaxsed.labels.events import ScoredEvent
 
 COLUMNS = ("filename", "onset", "offset", "event_label", "score")
@@ -185,6 +187,27 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replacing(path, durable=False, sole_writer=True) as beside:
         yield beside
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Says in one line that results cannot be written.
+
+    A name that is too long is left to the file it belongs to.
+
+    Raises:
+      InputError: The disk is full, the folder is read-only, and so on.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
+        reason = error.strerror or error
+        raise InputError(
+            f"cannot write to {error.filename or folder}: {reason}; make room or choose "
+            "another --out, and start again: finished files are kept"
+        ) from error
 
 
 def _table(detections: Iterable[Detection], separator: str) -> str:

@@ -1,23 +1,23 @@
 """The folder that `jaxsed detect` writes: results a file, tables of all files."""
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxsed import locks
 from jaxsed.audio.decode import AudioError
 from jaxsed.errors import InputError
 from jaxsed.evaluation.postprocess import Postprocessing
 from jaxsed.evaluation.truth_files import TrueEvents
 from jaxsed.inference import frame_scores, outputs, report, stream
 from jaxsed.inference.inputs import SoundFile
-from jaxsed.inference.journal import Journal, fingerprint
+from jaxsed.inference.journal import Journal, fingerprint, settings_mark
 from jaxsed.labels.clip_names import clip_id, clip_path
 
 
@@ -64,8 +64,8 @@ class Results:
       truth: True events for the pictures.
 
     Raises:
-      InputError: The folder holds results of other files of the same names, or cannot
-        be written.
+      InputError: The folder holds results of other files of the same names, is in use
+        by another process, or cannot be written.
     """
 
     def __init__(
@@ -94,8 +94,11 @@ class Results:
             "median", chosen.median_seconds, 0, chosen.threshold
         ):
             self._settings["postprocess"] = chosen.to_json()
-        with _writing(folder):
+        self._settings_mark = settings_mark(self._settings)
+        with outputs.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            if locks.AVAILABLE:
+                locks.hold(folder)
             self._journal = Journal(folder / "journal.jsonl")
         self._score_names = frame_scores.names(file.name for file in files)
         for file in files:
@@ -120,6 +123,18 @@ class Results:
         return self._journal.finished(
             file.name, mark, self._outputs(file).values(), self._folder
         )
+
+    def earlier_problem(self, file: SoundFile) -> str:
+        """Returns what was wrong with a file that is finished, or ""."""
+        return self._journal[file.name].problem
+
+    @property
+    def n_of_other_settings(self) -> int:
+        """Files of earlier runs whose events are not in the table.
+
+        They were detected with another model, threshold or post-processing.
+        """
+        return self._journal.n_of_other(self._settings_mark)
 
     def process(
         self, file: SoundFile, progress: Callable[[float], object] = lambda _: None
@@ -146,9 +161,9 @@ class Results:
         except Exception as error:
             # One strange file must not end a run over thousands.
             problem = f"{file.path}: failed with {type(error).__name__}: {error}"
-        with _writing(self._folder):
+        with outputs.writing(self._folder):
             self._journal.remove(file.name)
-        return " ".join(problem.split())
+        return _one_line(problem)
 
     def _process(self, file: SoundFile, progress) -> Done:
         options, detector = self.options, self._detector
@@ -174,7 +189,13 @@ class Results:
             )
             finish_scores(found.duration_seconds)
         detections = outputs.to_detections(found.events, detector.labels, file.name)
-        with _writing(self._folder):
+        problem = ""
+        if found.truncated:
+            end = f"{found.duration_seconds:.2f} s"
+            problem = _one_line(
+                f"{file.path}: cut off after {end}; what is there was used"
+            )
+        with outputs.writing(self._folder):
             self._write_events(file, to_write, detections, found.duration_seconds)
             if picture:
                 picture.draw(
@@ -185,13 +206,17 @@ class Results:
                     truth=self._true_events(file),
                 )
             source = os.path.abspath(file.path)
-            self._journal.add(file.name, source, mark, to_write.values(), detections)
+            self._journal.add(
+                file.name,
+                source,
+                mark,
+                to_write.values(),
+                detections,
+                settings=self._settings_mark,
+                problem=problem,
+            )
         best = found.best
         what = f"{best.score:.3f}, {detector.labels[best.label]} at {best.onset:.2f} s"
-        problem = ""
-        if found.truncated:
-            end = f"{found.duration_seconds:.2f} s"
-            problem = f"{file.path}: cut off after {end}; what is there was used"
         return Done(len(detections), best.score, f"{what} in {file.name}", problem)
 
     @contextlib.contextmanager
@@ -205,7 +230,7 @@ class Results:
         writer = open_writer(
             self._folder / path, detector.labels, detector.frame_seconds
         )
-        with _writing(self._folder), writer as (add, finish):
+        with outputs.writing(self._folder), writer as (add, finish):
             yield add, finish
 
     def _write_events(self, file: SoundFile, to_write, detections, duration) -> None:
@@ -221,9 +246,10 @@ class Results:
             outputs.write(self._folder / to_write[name], text)
 
     def write_tables(self, problems: Sequence[str]) -> None:
-        """Writes the events of all finished files, and what was wrong this time."""
-        with _writing(self._folder):
-            outputs.write_table(self.table, self._journal.detections())
+        """Writes the events of all files finished with these settings, and problems."""
+        with outputs.writing(self._folder):
+            rows = self._journal.detections(self._settings_mark)
+            outputs.write_table(self.table, rows)
             if problems:
                 outputs.write(self.problems, "".join(f"{line}\n" for line in problems))
             else:
@@ -258,6 +284,10 @@ class Results:
         return [report.NamedEvent(e.onset, e.offset, names[e.label]) for e in found]
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 class _Clock:
     def __init__(self, sample_rate: int, progress):
         self._seconds_per_sample = 1 / sample_rate
@@ -267,21 +297,3 @@ class _Clock:
     def add(self, block: np.ndarray) -> None:
         self._samples += len(block)
         self._progress(self._samples * self._seconds_per_sample)
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Says in one line that results cannot be written.
-
-    A name that is too long is left to the file it belongs to.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise
-        reason = error.strerror or error
-        raise InputError(
-            f"cannot write to {error.filename or folder}: {reason}; make room or choose "
-            "another --out, and start again: finished files are kept"
-        ) from error

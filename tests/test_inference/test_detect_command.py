@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxsed import cli
+from jaxsed import cli, locks
 from jaxsed.evaluation.score_tables import ScoreTables
 from jaxsed.inference import detector as detectors
 from jaxsed.inference import stream
@@ -34,7 +34,9 @@ def rows_of(path):
 
 def files_below(folder):
     return sorted(
-        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != locks.NAME
     )
 
 
@@ -187,9 +189,11 @@ def bad_inputs(folder):
 def test_a_file_that_is_cut_off_is_used_and_named(detect, tmp_path):
     whole = write_sound(tmp_path / "a.flac", 6, format="FLAC")
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    status, out, err = detect(whole)
-    assert status == 3 and "1 file done" in out
-    assert f"{whole}: cut off after " in err
+    for text in ("1 file done", "1 were finished already"):
+        status, out, err = detect(whole)
+        assert status == 3 and text in out
+        assert f"{whole}: cut off after " in err
+        assert "cut off" in (tmp_path / "out" / "problems.txt").read_text()
 
 
 def test_bad_files_are_named_and_the_rest_is_done(detect, tmp_path):
@@ -204,15 +208,16 @@ def test_bad_files_are_named_and_the_rest_is_done(detect, tmp_path):
     assert done == {f"{name}.tsv" for name in usable} | {"detections.tsv"}
     pictures = [n for n in files_below(tmp_path / "out") if n.endswith(".png")]
     assert len(pictures) == len(usable)
-    assert "6 problems" in err
+    assert "7 problems" in err
     problems = (tmp_path / "out" / "problems.txt").read_text()
-    assert problems.count("\n") == 6
+    assert problems.count("\n") == 7
     for name, reason in (
         ("zero length.wav", "empty file"),
         ("header only.wav", ""),
         ("text.wav", "not a sound file"),
         ("nan.wav", "NaN"),
         ("no samples.wav", "no samples"),
+        ("truncated.wav", "cut off after 1.56 s"),
         ("missing.wav", "cannot be opened"),
     ):
         (line,) = [line for line in problems.splitlines() if name in line]
@@ -354,6 +359,39 @@ def test_results_of_a_namesake_are_not_overwritten(detect, tmp_path):
     status, _, err = detect(tmp_path / "y")
     assert status == 1 and "holds results of another a.wav" in err
     assert (tmp_path / "out" / "a.wav.tsv").read_text() == before
+
+
+def test_a_recording_is_in_the_table_once_whatever_it_is_called(detect, tmp_path):
+    for seed, name in enumerate(("x/a.wav", "x/b.wav", "y/c.wav")):
+        write_sound(tmp_path / "in" / name, 2, seed=seed)
+    detect(tmp_path / "in" / "x")
+    detect(tmp_path / "in")
+    table = rows_of(tmp_path / "out" / "detections.tsv")
+    assert {row["filename"] for row in table} == {"x/a.wav", "x/b.wav", "y/c.wav"}
+    n_rows = sum(len(rows_of(path)) for path in (tmp_path / "out").glob("*/*.tsv"))
+    assert len(table) == n_rows > 0
+
+
+def test_a_table_is_of_one_threshold(detect, tmp_path):
+    sounds, out = tmp_path / "in", tmp_path / "out"
+    for seed, name in enumerate(("a.wav", "b.wav")):
+        write_sound(sounds / name, 2, seed=seed)
+    assert "leaves out" not in detect(sounds)[1]
+    both = (out / "detections.tsv").read_text()
+    assert "the table leaves out 1 file" in detect(sounds / "a.wav", "--median", 0)[1]
+    assert rows_of(out / "detections.tsv") == rows_of(out / "a.wav.tsv")
+    assert rows_of(out / "b.wav.tsv")
+    assert "leaves out" not in detect(sounds)[1]
+    assert (out / "detections.tsv").read_text() == both
+
+
+def test_two_runs_do_not_write_to_one_folder(detect, tmp_path):
+    write_sound(tmp_path / "a.wav", 1)
+    (tmp_path / "out").mkdir()
+    with locks.take(tmp_path / "out" / locks.NAME, "it"):
+        status, _, err = detect(tmp_path / "a.wav")
+    assert status == 1 and "out is in use by process " in err
+    assert detect(tmp_path / "a.wav")[0] == 0
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_is_done(

@@ -50,3 +50,11 @@ def test_folders_with_nothing_in_them(tree):
 def test_links_in_circles_end(tree):
     (tree / "b" / "back").symlink_to(tree)
     assert names([tree]) == ["a.wav", "b/c.FLAC", "b/d/e.mp3"]
+
+
+def test_links_to_folders_are_followed(tree, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("disk")
+    (elsewhere / "x.wav").touch()
+    for name in ("b/disk", "also"):
+        (tree / name).symlink_to(elsewhere)
+    assert names([tree]) == ["a.wav", "also/x.wav", "b/c.FLAC", "b/d/e.mp3"]

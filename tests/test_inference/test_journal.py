@@ -49,6 +49,23 @@ def test_the_last_line_about_a_file_counts(journal):
         assert each["a"].fingerprint == "f3" and "b" not in each
 
 
+def test_a_sound_is_there_once_under_its_last_name(journal):
+    journal.add("in/b", "/in/b", "f1", [], [TWO])
+    for each in (journal, reopened(journal)):
+        assert "in/b" in each and "b" not in each
+        assert [row.filename for row in each.detections()] == ["a", "a", "in/b"]
+    journal.add("b", "/in/b", "f1", [], [TWO])
+    assert "in/b" not in reopened(journal)
+
+
+def test_files_of_other_settings_are_counted_and_left_out(journal):
+    journal.add("c", "/in/c", "f", [], [ONE], settings="s", problem="cut off")
+    for each in (journal, reopened(journal)):
+        assert [row.filename for row in each.detections("s")] == ["c"]
+        assert (each.n_of_other("s"), each.n_of_other("")) == (2, 1)
+        assert (each["c"].problem, each["a"].problem) == ("cut off", "")
+
+
 def test_any_name_survives(journal):
     journal.add(NAME, NAME, "f", [], [ONE._replace(filename=NAME)])
     assert list(reopened(journal).detections())[-1].filename == NAME
