@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import legible
 from jaxsed.labels.events import Event, merge_overlapping
 from jaxsed.labels.vocab import Vocabulary
 
@@ -156,5 +157,7 @@ def count_kinds(problems: Iterable[Problem]) -> dict[str, int]:
 def to_tsv(problems: Iterable[Problem]) -> str:
     """Returns the text of `problems.tsv`: a header, then one finding a line."""
     lines = ["clip\tkind\tdetail"]
-    lines += ["\t".join(" ".join(cell.split()) for cell in row) for row in problems]
+    lines += [
+        "\t".join(" ".join(legible(cell).split()) for cell in row) for row in problems
+    ]
     return "\n".join(lines) + "\n"

@@ -15,15 +15,21 @@ from collections.abc import Collection, Iterable
 from jaxsed.errors import InputError
 
 _DRIVE = re.compile(r"^[A-Za-z]:(?=/)")
+_NOT_TEXT = re.compile("[\ud800-\udfff]")  # how Python holds bytes that are no text
 _ENDING = re.compile(
     r"\.(wav|flac|ogg|oga|opus|mp3|aiff?|aifc|au|caf|w64|m4a|mp4|aac|webm|mkv|mov|avi)$",
     re.I,
 )
 
 
+def legible(name: str) -> str:
+    """Returns the name of a file as text: what in it is not Unicode becomes U+FFFD."""
+    return _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", name)
+
+
 def composed(text: str) -> str:
     """Returns Unicode NFC: macOS stores names decomposed, tables hold them composed."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", legible(text))
 
 
 def is_sound(name: str) -> bool:

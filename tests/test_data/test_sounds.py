@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from jaxsed.data.joined import open_data
@@ -50,6 +52,19 @@ def test_recordings_without_a_word_become_data_without_labels(tmp_path, capsys):
     for each in data:
         assert each.manifest["annotation"] == "none"
         assert all(each.events(row) == [] for row in range(len(each)))
+
+
+def test_names_that_are_no_text_are_no_obstacle(tmp_path):
+    root = folder(tmp_path / "mine", ["0.wav", "1.wav", "2.wav"])
+    (root / "2.wav").rename(root / os.fsdecode(b"\xe9t\xe9.wav"))
+    (root / os.fsdecode(b"broken\xff.wav")).write_bytes(b"RIFF")
+    out = tmp_path / "out"
+    assert run("sounds", root, "--out", out, "--workers", 1, "--eval-share", 0.3) == 3
+    data = [PreparedData(out / split) for split in ("train", "eval")]
+    ids = sorted(clip for each in data for clip in each.ids)
+    assert ids == ["0", "1", "\ufffdt\ufffd"]
+    told = [(out / split / "problems.tsv").read_text() for split in ("train", "eval")]
+    assert "broken\ufffd.wav: not a sound file" in "".join(told)
 
 
 def test_names_say_the_splits_if_all_do(tmp_path):

@@ -1,7 +1,13 @@
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.labels.clip_names import clip_id, clip_ids, clip_ids_among, clip_path
+from jaxsed.labels.clip_names import (
+    clip_id,
+    clip_ids,
+    clip_ids_among,
+    clip_path,
+    legible,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,12 @@ def test_paths_in_tables(cell, path):
 
 def test_paths_are_composed():
     assert clip_path("cafe\u0301/a.wav") == "caf\u00e9/a"
+
+
+def test_names_that_are_no_text_become_text():
+    path = clip_path("day/\udcff\udce9.wav")
+    assert path == "day/\ufffd\ufffd" and path.encode()
+    assert legible("a\\b é.wav") == "a\\b é.wav"
 
 
 def test_clips_are_called_by_what_differs_in_their_paths():

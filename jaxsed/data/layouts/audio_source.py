@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from jaxsed.audio.decode import AudioError
+from jaxsed.labels.clip_names import legible
 
 Place = str | int
 ReadPlace = Callable[[Place], bytes]
@@ -59,7 +60,7 @@ class Folder:
 
     def name(self, place: str) -> str:
         """Returns the relative name."""
-        return place
+        return legible(place)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[ReadPlace]:
