@@ -159,6 +159,8 @@ def _of_grid(folder: Path, config: Mapping[str, Any]) -> Iterator[Run]:
     tuned = set(flat(config["axes"]))
     settings = {k: v for k, v in _settings(config["base"]).items() if k not in tuned}
     tested = all(run["test"] for run in runs)
+    if tested:  # not on what it was selected by
+        settings["data.eval"] = _test_data(config)
     for run in runs:
         yield Run(
             folder=folder / run["run"],
@@ -169,6 +171,12 @@ def _of_grid(folder: Path, config: Mapping[str, Any]) -> Iterator[Run]:
             data=TEST if tested else VALIDATION,
             metric=metric,
         )
+
+
+def _test_data(config: Mapping[str, Any]) -> str:
+    """Returns the test data of a grid; where each fold has its own, of the first one."""
+    folds = config["folds"].values()
+    return next((fold["test"] for fold in folds if "test" in fold), config["test"])
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,9 +36,11 @@ def test_a_grid_stands_for_its_selected_runs_on_test_data(tmp_path):
         ("fold1", {"psds1_macro": 0.7}, "test"),
     ]
     assert "optim.max_lr" not in runs[0].settings  # tuned
+    assert {run.settings["data.eval"] for run in runs} == {"t"}
     grid(tmp_path / "u", {("", 0): 0.5}, tested=False)
     ((run,), _) = found_in(tmp_path / "u")
     assert (run.data, run.scores) == ("validation", {"psds1_macro": 0.25})
+    assert run.settings["data.eval"] == CONFIG["data"]["eval"]
 
 
 def test_phases_are_one_run_and_links_of_a_chain_are_several(tmp_path):
