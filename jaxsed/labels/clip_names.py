@@ -87,20 +87,37 @@ def clip_ids_among(paths: Iterable[str], known: Collection[str]) -> dict[str, st
             these, clips are called as by `clip_ids`.
 
     Raises:
-        InputError: two would be called the same.
+        InputError: two would be called the same, or clips of several folders may be meant.
     """
     paths, spelled = sorted(set(paths)), {clip_id(other): other for other in known}
-    found: collections.Counter[str] = collections.Counter()
+    found: dict[str, list[str]] = collections.defaultdict(list)
     for path in paths:
         folders = [""] + [path[: k + 1] for k, c in enumerate(path) if c == "/"]
-        found.update(folder for folder in folders if clip_id(path, folder) in spelled)
+        for folder in folders:
+            if clip_id(path, folder) in spelled:
+                found[folder].append(path)
     if not found:
         return clip_ids(paths)
     # Of folders without which as many are known, as little as possible is left out.
-    folder = min(found, key=lambda folder: (-found[folder], len(folder)))
+    folder = min(found, key=lambda folder: (-len(found[folder]), len(folder)))
+    _refuse_several(found, folder)
     ids = {path: clip_id(path, folder) for path in paths}
     _refuse_namesakes(ids)
     return {path: spelled.get(name, name) for path, name in ids.items()}
+
+
+def _refuse_several(found: dict[str, list[str]], chosen: str) -> None:
+    """Refuses to guess which of day1/a and day2/a others call a."""
+    for folder, paths in found.items():
+        strange = [path for path in paths if not path.startswith(chosen)]
+        if chosen and folder and strange:
+            one, other = found[chosen][0], strange[0]
+            raise InputError(
+                f"{one} may be meant by {clip_id(one, chosen)!r}, but {other} by "
+                f"{clip_id(other, folder)!r} just as well: leave the lines of other "
+                "folders out of the table, or call recordings by their folders on both "
+                "sides"
+            )
 
 
 def _refuse_namesakes(ids: dict[str, str]) -> None:

@@ -61,11 +61,22 @@ def test_clips_are_called_by_what_differs_in_their_paths():
         (["x/a", "a", "b"], ["a", "b"], ["a", "b", "x-a"]),
         (["day1/a"], ["day1/a"], ["day1/a"]),  # as others spell it
         (["day1/a", "day1/b"], ["c"], ["a", "b"]),
+        # What others see at the top is no other folder's.
+        (["c", "x/a", "x/b"], ["a", "b", "c"], ["c", "a", "b"]),
+        (["x/c", "x/y/c"], ["c", "y-c"], ["c", "y-c"]),
     ],
 )
 def test_clips_are_called_as_others_call_them(paths, known, ids):
     found = clip_ids_among(paths, known)
     assert found == dict(zip(sorted(paths), ids, strict=True))
+
+
+@pytest.mark.parametrize("known", ["a", "abc"])
+def test_which_folder_is_meant_is_not_guessed(known):
+    with pytest.raises(
+        InputError, match="day1/a may be meant by 'a', but day2/a by 'a'"
+    ):
+        clip_ids_among(["day1/a", "day1/b", "day2/a"], list(known))
 
 
 def test_namesakes_are_refused():
