@@ -1,15 +1,17 @@
-"""Frame scores as a folder of TSVs, one a clip: the format of sed_scores_eval.
+"""Frame scores as a folder of files, one a clip: TSVs in the format of sed_scores_eval.
 
 A file `CLIP_ID.tsv` has a header `onset offset CLASS ...` and a row a frame: its start and
 end in seconds and the scores of the classes. Files may lie in sub-folders, as those of
 `jaxsed detect` do for recordings that do; clips are called by their paths
-(`jaxsed.labels.clip_names`). Scores may be probabilities or logits.
+(`jaxsed.labels.clip_names`). Scores may be probabilities or logits. The archives that
+`jaxsed detect --scores-format npz` writes are read, too.
 """
 
 import csv
 import mmap
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -23,18 +25,19 @@ from jaxsed.labels import vocab
 from jaxsed.labels.clip_names import clip_ids, composed
 from jaxsed.labels.vocab import Vocabulary
 
+_ENDINGS = (".tsv", ".npz")  # of two files of a clip, the first is read
 _CLIPS_KEPT = 256  # read from the temporary file before their memory is given back
 
 
 class ScoreTables:
-    """The scores of a folder of TSVs, read once.
+    """The scores of a folder of TSVs or archives, read once.
 
     Clips may differ in length and in their frames. The values are kept as float64 in an
     unnamed temporary file, so that a set larger than the memory can be evaluated.
 
     Attributes:
         path: the folder.
-        ids: clip ids, sorted: names of files without `.tsv`.
+        ids: clip ids, sorted: names of files without their endings.
         vocabulary: the columns of the first file; the others may order them differently.
         durations: None; the format does not hold them.
         dtype: of the scores, float64.
@@ -51,13 +54,13 @@ class ScoreTables:
             path: the folder.
 
         Raises:
-            InputError: no readable TSV in the folder, or two for the same clip.
+            InputError: no readable file in the folder, or two for the same clip.
         """
         self.path = Path(path)
         files = files_of(self.path)
         if not files:
             raise InputError(
-                f"{self.path}: no TSV in it; expected one CLIP_ID.tsv a clip with the "
+                f"{self.path}: no TSV or npz in it; expected one CLIP_ID.tsv a clip with the "
                 "columns onset, offset and one a class"
             )
         self.ids: list[str] = []
@@ -79,7 +82,8 @@ class ScoreTables:
         names: list[str] = []
         for clip_id, file in files.items():
             try:
-                columns, timestamps, scores = read_table(file)
+                read = read_archive if file.suffix == ".npz" else read_table
+                columns, timestamps, scores = read(file)
                 scores = _in_order(file, scores, columns, names or columns)
             except InputError as error:
                 self.problems.append(str(error))
@@ -131,14 +135,15 @@ class ScoreTables:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """Returns clip id -> file, sorted, of the score tables in a folder and below.
+    """Returns clip id -> file, sorted, of the scores in a folder and below.
 
     Raises:
         InputError: two are of the same clip.
     """
     files = {
-        composed(file.relative_to(folder).as_posix()[: -len(".tsv")]): file
-        for file in folder.rglob("*.tsv")
+        composed(file.relative_to(folder).as_posix()[: -len(ending)]): file
+        for ending in reversed(_ENDINGS)
+        for file in folder.rglob(f"*{ending}")
         if file.is_file()
     }
     ids = clip_ids(files)
@@ -178,11 +183,44 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
             f"{path}: {table.shape[0]} rows of {table.shape[1]} values under "
             f"{len(columns)} columns"
         )
-    if not np.isfinite(table).all():
+    _check(path, table[:, 0], table[:, 1], table)
+    return columns[2:], np.append(table[:, 0], table[-1, 1]), table[:, 2:]
+
+
+def read_archive(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Reads the npz of one clip: `scores [t, c]`, `labels [c]`, `frame_borders [t + 1]`.
+
+    Returns:
+        As `read_table`.
+
+    Raises:
+        InputError: as of `read_table`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            labels = [str(label) for label in archive["labels"]]
+            borders = archive["frame_borders"].astype(np.float64)
+            scores = archive["scores"].astype(np.float64)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: cannot be read as an archive of scores ({error})"
+        ) from error
+    if not labels or scores.shape != (len(borders) - 1, len(labels)):
+        raise InputError(
+            f"{path}: scores {list(scores.shape)} for {len(labels)} classes and "
+            f"{len(borders)} borders of frames"
+        )
+    _check(path, borders[:-1], borders[1:], scores)
+    return labels, borders, scores
+
+
+def _check(
+    path: Path, onsets: np.ndarray, offsets: np.ndarray, values: np.ndarray
+) -> None:
+    if not np.isfinite(values).all():
         raise InputError(f"{path}: holds values that are not finite")
-    onsets, offsets = table[:, 0], table[:, 1]
     if (
-        onsets[0] < 0
+        not (onsets[:1] >= 0).any()
         or not (offsets > onsets).all()
         or np.abs(onsets[1:] - offsets[:-1]).max(initial=0) > 1e-6
     ):
@@ -190,7 +228,6 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
             f"{path}: frames must not be empty, must start at 0 or later, and each must "
             "start where the one before ends"
         )
-    return columns[2:], np.append(onsets, offsets[-1]), table[:, 2:]
 
 
 def write_tables(

@@ -113,7 +113,7 @@ def _of_prepared(scores, args: argparse.Namespace) -> Inputs:
 
 
 def _open_scores(path: Path):
-    from jaxsed.evaluation.score_tables import ScoreTables
+    from jaxsed.evaluation.score_tables import ScoreTables, files_of
     from jaxsed.evaluation.scores import ScoreStore
 
     if not path.is_dir():
@@ -122,6 +122,6 @@ def _open_scores(path: Path):
         return ScoreStore(path)
     # Of a run or of detections, whose tables of events are no scores.
     path = path / "scores" if (path / "scores").is_dir() else path
-    if not (path / "scores.json").exists() and any(path.rglob("*.tsv")):
+    if not (path / "scores.json").exists() and files_of(path):
         return ScoreTables(path)
     return ScoreStore(path)

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from jaxsed.errors import InputError
-from jaxsed.evaluation.score_tables import ScoreTables, read_table, write_tables
+from jaxsed.evaluation.score_tables import (
+    ScoreTables,
+    read_archive,
+    read_table,
+    write_tables,
+)
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.labels.vocab import Vocabulary
 from tests.test_evaluation import cases
@@ -131,5 +136,49 @@ def test_undecodable_and_missing_files(tmp_path):
         read_table(tmp_path / "a.tsv")
     with pytest.raises(InputError, match="no usable score file"):
         ScoreTables(tmp_path)
-    with pytest.raises(InputError, match="no TSV in it"):
+    with pytest.raises(InputError, match="no TSV or npz in it"):
         ScoreTables(tmp_path / "nowhere")
+
+
+def archive(path, **changed):
+    arrays = {
+        "scores": np.float16([[0.5, 0.25], [0.125, 0]]),
+        "labels": np.array(["dog", "cat"]),
+        "frame_borders": np.array([0, 0.04, 0.07]),
+    }
+    np.savez(path, **(arrays | changed))
+
+
+def test_archives_are_read_as_tables_are(tmp_path):
+    archive(tmp_path / "a.npz")
+    (tmp_path / "b.tsv").write_text(TABLE)
+    archive(tmp_path / "b.npz")
+    tables = ScoreTables(tmp_path)
+    assert tables.ids == ["a", "b"] and tables.problems == []
+    assert tables.timestamps(0).tolist() == [0, 0.04, 0.07]
+    first, second = read_all(tables, [0, 1])
+    assert first.tolist() == [[0.5, 0.25], [0.125, 0]]
+    assert second.tolist() == [[0.1, 0.2], [0.3, 0.4]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"labels": np.array(["dog"])}, r"scores \[2, 2\] for 1 classes and 3 borders"),
+        ({"labels": np.array([{}, {}])}, "cannot be read as an archive"),
+        ({"scores": np.float16([[0, np.nan]] * 2)}, "not finite"),
+        ({"frame_borders": np.array([0, 1, 1])}, "must not be empty"),
+        (
+            {"scores": np.zeros((0, 2)), "frame_borders": np.zeros(1)},
+            "must not be empty",
+        ),
+    ],
+)
+def test_broken_archives_are_named(tmp_path, changed, message):
+    archive(tmp_path / "broken.npz", **changed)
+    with pytest.raises(InputError, match=rf"broken\.npz: .*{message}"):
+        read_archive(tmp_path / "broken.npz")
+    whole = (tmp_path / "broken.npz").read_bytes()
+    (tmp_path / "broken.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be read as an archive"):
+        read_archive(tmp_path / "broken.npz")
