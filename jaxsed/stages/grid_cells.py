@@ -33,7 +33,8 @@ class Cell:
         repeat: name of fold and seed; the run's folder in there.
         values: dotted key -> value of the setting's axes.
         fold: name of the fold; "" where there are none.
-        seed: of the run; 0 where no axis is one.
+        seed: of the run; 0 where no axis is one, and where several are (links of a chain
+            have one each), the number of their combination.
         config: of the run.
         test: prepared folder that the run's model is tested on; "" for none.
         selects: whether the selection looks at this run.
@@ -87,7 +88,7 @@ def expand(config: Mapping[str, Any], workdir: Path) -> list[Cell]:
                 or ONLY_REPEAT,
                 values=values,
                 fold=fold,
-                seed=next(iter(seed.values()), 0),
+                seed=j if len(seed) > 1 else next(iter(seed.values()), 0),
                 config=own,
                 test=str(test),
                 selects=selects,

@@ -62,6 +62,16 @@ def test_folds_repeat_a_setting_and_are_tested_on_data_of_their_own():
     assert "test" not in cells[0].config
 
 
+def test_no_two_runs_of_a_setting_are_the_same_sample():
+    links = {"a": BASE, "b": BASE}
+    base = {"stage": "chain", "order": ["a", "b"], "links": links}
+    axes = {"links": {"a": {"seed": (5, 6)}, "b": {"seed": (5, 6)}}}
+    cells = expand(grid(base, axes), Path("w"))
+    assert [(cell.setting, cell.seed) for cell in cells] == [
+        ("all", combination) for combination in range(4)
+    ]
+
+
 def test_the_selection_may_look_at_the_first_folds_and_seeds_alone():
     cells = expand(grid(folds=FOLDS, seeds=1), Path("w"))
     assert {cell.repeat for cell in cells if cell.selects} == {
