@@ -125,7 +125,7 @@ def read_durations(
     """
     path = Path(path)
     header, rows = _read_rows(path)
-    if len(header) == 2 and _is_number(header[1]):
+    if len(header) == 2 and math.isfinite(_number(header[1])):
         rows, places = [(1, header), *rows], [0, 1]
     elif {"filename", "duration"} <= set(header):
         places = [header.index("filename"), header.index("duration")]
@@ -137,8 +137,9 @@ def read_durations(
     problems = []
     for line, row in rows:
         values = [row[place].strip() if place < len(row) else "" for place in places]
-        if values[0] and _is_number(values[1]) and float(values[1]) > 0:
-            found[clip_path(values[0])] = float(values[1])
+        seconds = _number(values[1])
+        if values[0] and 0 < seconds < math.inf:
+            found[clip_path(values[0])] = seconds
         else:
             problems.append(
                 f"{path} line {line}: {values[1]!r} is not a duration in seconds"
@@ -202,20 +203,22 @@ def _resolve(label: str, known: Sequence[Vocabulary]) -> tuple[str, str | None]:
 
 
 def _times(onset: str, offset: str) -> tuple[float, float]:
-    if not (_is_number(onset) and _is_number(offset)):
+    start, end = _number(onset), _number(offset)
+    if not (math.isfinite(start) and math.isfinite(end)):
         raise InputError(f"times {onset!r} to {offset!r} are not seconds")
-    if float(onset) < 0:
+    if start < 0:
         raise InputError(f"the event starts at {onset} s, before the clip")
-    if float(offset) <= float(onset):
+    if end <= start:
         raise InputError(f"the event ends at {offset} s, not after its start {onset} s")
-    return float(onset), float(offset)
+    return start, end
 
 
-def _is_number(text: str) -> bool:
+def _number(text: str) -> float:
+    """Reads a number, with a point or a comma; NaN for what is none."""
     try:
-        return math.isfinite(float(text))
+        return float(text.replace(",", "."))
     except ValueError:
-        return False
+        return math.nan
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

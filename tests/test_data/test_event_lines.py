@@ -74,6 +74,13 @@ def test_a_label_track(tmp_path):
     assert lines_of_audacity("a", file, False) == lines
 
 
+def test_labels_of_detections_lose_their_scores(tmp_path):
+    labels = ["Dog (0.93)", "Dog (1.00)", "Dog (2.00)", "Dog (young)", "(0.93)"]
+    text = "".join(f"1\t2\t{label}\n" for label in labels)
+    lines = lines_of_audacity("a", write_text(tmp_path / "a.txt", text), True)
+    assert [line.label for line in lines] == ["Dog", "Dog", *labels[2:]]
+
+
 def test_label_tracks_without_labels(tmp_path):
     empty = write_text(tmp_path / "a.txt", "")
     (line,) = lines_of_audacity("a", empty, True)

@@ -26,8 +26,10 @@ def write(tmp_path, text, name="t.tsv"):
         "\r\na b_30000.WAV\t2\t3\tMeow\r\n",
         "onset,offset,event_label,filename\n0.5,1.25,Dog,a b_30000.flac\n"
         "2,3,Meow,a b_30000.flac\n",
+        "filename;onset;offset;event_label\na b_30000.wav;0,5;1,25;Dog\n"
+        "a b_30000.wav;2,0;3;Meow\n",
     ],
-    ids=["audioset", "dcase", "bom-crlf", "csv"],
+    ids=["audioset", "dcase", "bom-crlf", "csv", "comma as point"],
 )
 def test_forms_of_event_tables(tmp_path, text):
     truth = truth_files.read_events(write(tmp_path, text), MODEL)
@@ -66,7 +68,7 @@ def test_clips_in_sub_folders_are_called_as_the_scores_call_them(tmp_path):
         ("a\t2\t1\tDog", "ends at 1 s, not after its start 2 s"),
         ("a\t1\t1\tDog", "ends at 1 s, not after its start 1 s"),
         ("a\tnan\t1\tDog", "'nan' to '1' are not seconds"),
-        ("a\t0,5\t1\tDog", "'0,5' to '1' are not seconds"),
+        ("a\t0:05\t1\tDog", "'0:05' to '1' are not seconds"),
         ("a\t0\t1\tDoggo", "unknown class 'Doggo'"),
         ("a\t0\t1\tdog", "did you mean 'Dog'"),
         ("a\t0\t1", "3 values"),

@@ -2,8 +2,10 @@
 
 Audacity's label tracks (File > Export > Labels) have a line `onset TAB offset TAB label`
 an event, in seconds, no header, and perhaps lines that start with a backslash and give
-frequencies. Raven's selection tables have a header; `Begin Time (s)`, `End Time (s)` and
-a column of annotation are read, and a selection that is listed once a view counts once.
+frequencies. A score behind a label, as `jaxsed detect` writes it, is left out, so that its
+tracks can be corrected and learned from. Raven's selection tables have a header;
+`Begin Time (s)`, `End Time (s)` and a column of annotation are read, and a selection that
+is listed once a view counts once.
 """
 
 import math
@@ -35,6 +37,7 @@ _RAVEN_NAME = re.compile(
 )
 _SELECTION = "selection"
 _FREQUENCIES = "\\"
+_SCORE = re.compile(r" \((?:0\.\d\d|1\.00)\)$")  # Dog (0.93)
 
 
 class Line(NamedTuple):
@@ -132,7 +135,7 @@ def lines_of_audacity(path: str, file: Path, has_sound: bool) -> list[Line]:
                 wrong = "expected onset, offset and label, separated by TAB"
                 lines.append(_broken(path, file, number, wrong))
             else:
-                times, label = (onset, offset), composed(label)
+                times, label = (onset, offset), composed(_SCORE.sub("", label))
                 lines.append(Line(path, times, label, file.name, number))
     except InputError as error:
         if has_sound or lines:
