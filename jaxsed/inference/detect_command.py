@@ -176,10 +176,13 @@ def _print_model(folder: str, detector) -> None:
         file=sys.stderr,
     )
     heads = fresh.drawn_heads(description["provenance"].get("fresh", {}))
-    if heads:
+    # A head for clips alone does not matter here, unless it is the only one there is.
+    if "strong_head" in heads or (
+        heads and description.get("head") == "token_semantic"
+    ):
         print(
-            f"warning: its checkpoint had no {' and no '.join(heads)}, so what it detects "
-            f"is chance; train it first (--config.init={folder})",
+            f"warning: its {' and '.join(heads)} was never trained, so what it detects is "
+            f"chance; train it on labels of frames first (--config.init={folder})",
             file=sys.stderr,
         )
 

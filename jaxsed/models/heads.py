@@ -140,12 +140,18 @@ class Head:
             and the other to their mean: either may start as a copy of the other.
         hears_sequence: It works on what the sequence model makes of the frames; else that
             would be trained for nothing.
+        clips_pass_frames: Clip logits depend on all layers; else training on clips leaves
+            `strong_head` as it was.
+        frames_pass_clips: Label frames depend on all layers; else training on frames
+            leaves `weak_head` as it was.
     """
 
     logits: Callable[[Heard, int], tuple[jax.Array, jax.Array]]
     needs: str | None = None
     interchangeable: bool = False
     hears_sequence: bool = True
+    clips_pass_frames: bool = False
+    frames_pass_clips: bool = False
 
 
 def _strong(heard: Heard, n_classes: int) -> jax.Array:
@@ -190,8 +196,14 @@ def _token_semantic(heard: Heard, n_classes: int) -> tuple[jax.Array, jax.Array]
 # With all others, label frames get a dense layer.
 HEADS: dict[str, Head] = {
     "linear": Head(_linear, interchangeable=True),
-    "attention": Head(_attention),
+    "attention": Head(_attention, clips_pass_frames=True),
     "tokens": _of_summary("summary"),
     "cls": _of_summary("cls_summary"),
-    "token_semantic": Head(_token_semantic, needs="steps", hears_sequence=False),
+    "token_semantic": Head(
+        _token_semantic,
+        needs="steps",
+        hears_sequence=False,
+        clips_pass_frames=True,
+        frames_pass_clips=True,
+    ),
 }

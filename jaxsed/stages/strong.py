@@ -7,17 +7,24 @@ second target.
 Some clips may have labels of the clip alone (`data.joined`): those are learned from them.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxsed import losses
-from jaxsed.errors import InputError
+from jaxsed.data.joined import MIXED, annotation_of, are_there, open_data
+from jaxsed.errors import InputError, check_known
+from jaxsed.models.heads import HEADS
 from jaxsed.stages import train
 
 
 def task(config: Mapping[str, Any]) -> train.Task:
-    """Returns the stage: it distils when `config.teacher.logits` is given."""
+    """Returns the stage: it distils when `config.teacher.logits` is given.
+
+    Raises:
+        InputError: an unknown head, or data that cannot be opened.
+    """
     teacher = config["teacher"]
 
     def supervised(logits, out, batch):
@@ -45,11 +52,25 @@ def task(config: Mapping[str, Any]) -> train.Task:
             teacher_valid=batch["teacher_valid"],
         )
 
-    return train.Task(
+    stage = train.Task(
         name="strong",
         targets="frames",
         objective=distilled if teacher["logits"] else supervised,
     )
+    check_known("head", config["model"]["head"], HEADS)
+    head, folder = HEADS[config["model"]["head"]], config["data"]["train"]
+    if head.frames_pass_clips or (
+        are_there(folder) and annotation_of(open_data(folder)) == MIXED
+    ):
+        return stage
+    if head.interchangeable:
+        return dataclasses.replace(stage, to_detector=to_tagger)
+    return dataclasses.replace(stage, untrained=("weak_head",))
+
+
+def to_tagger(params: Any) -> Any:
+    """Lets a model that was trained on frames alone score clips, by their mean frame."""
+    return {**params, "weak_head": params["strong_head"]}
 
 
 def run(config: Mapping[str, Any], workdir: Path) -> None:

@@ -33,7 +33,7 @@ from jaxsed.training.plateau import Plateau
 from jaxsed.training.snapshots import Snapshots
 from jaxsed.training.state import TrainState
 from jaxsed.training.until import PASSED, Until
-from jaxsed.weights import architecture, files
+from jaxsed.weights import architecture, files, fresh, named
 
 Params = Any
 
@@ -50,6 +50,8 @@ class Task:
         inputs: entries of a prepared batch that the model is called with.
         draw: what a step draws at random besides augmentation, see `program`.
         scorer: makes an evaluator, with the arguments of `Scorer`.
+        untrained: heads that the loss does not reach. They stay as they were drawn, unless
+            `init` brings them along, and the model says so of itself.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Task:
     inputs: tuple[str, ...] = ("mel",)
     draw: Draw | None = None
     scorer: Callable[..., loop.Evaluator] = Scorer
+    untrained: tuple[str, ...] = ()
 
 
 def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
@@ -237,9 +240,21 @@ def save(
                 "average": dict(config["average"]) if averaged else None,
                 "train_manifest": data.manifest_hash,
                 "teacher_logits": config["teacher"]["logits"],
+                "fresh": _drawn(params, config, task),
             },
         },
     )
+
+
+def _drawn(params: Params, config: Mapping[str, Any], task: Task) -> dict[str, str]:
+    """Returns how parameters were made that no training has reached, by path."""
+    heads = task.untrained
+    if config["init"] and config["carry"] == "all":
+        folder = named.model_folder(config["init"])
+        before = files.read_description(folder)["provenance"].get("fresh", {})
+        heads = tuple(head for head in heads if head in fresh.drawn_heads(before))
+    how = f"{fresh.HOW} with seed {config['seed']}"
+    return {f"{head}/{name}": how for head in heads for name in params[head]}
 
 
 def _postprocessing(config: Mapping[str, Any]) -> Postprocessing:

@@ -53,8 +53,11 @@ def task(config: Mapping[str, Any]) -> train.Task:
         objective=distilled if config["teacher"]["logits"] else supervised,
     )
     check_known("head", config["model"]["head"], HEADS)
-    if HEADS[config["model"]["head"]].interchangeable:
+    head = HEADS[config["model"]["head"]]
+    if head.interchangeable:
         stage = dataclasses.replace(stage, to_detector=to_detector)
+    elif not head.clips_pass_frames:
+        stage = dataclasses.replace(stage, untrained=("strong_head",))
     return stage
 
 

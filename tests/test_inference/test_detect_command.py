@@ -72,7 +72,10 @@ def test_a_model_without_trained_heads_is_said_to_guess(
     assert "warning" not in detect(path)[2]
     made = {"fresh": {"strong_head/kernel": "drawn with seed 0"}}
     monkeypatch.setitem(detector.description, "provenance", made)
-    assert "had no strong_head, so what it detects is chance" in detect(path)[2]
+    assert (
+        "its strong_head was never trained, so what it detects is chance"
+        in detect(path)[2]
+    )
 
 
 def test_folders_are_mirrored_and_namesakes_kept_apart(detect, tmp_path):

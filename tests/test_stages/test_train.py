@@ -47,6 +47,14 @@ def test_a_finished_run_is_left_alone(finished):
     assert before == after
 
 
+def test_a_model_trained_on_frames_scores_clips_by_their_mean_frame(finished):
+    params, description = files.load_model(finished[0] / "model")
+    jax.tree.map(
+        np.testing.assert_array_equal, params["weak_head"], params["strong_head"]
+    )
+    assert description["provenance"]["fresh"] == {}
+
+
 def test_another_config_in_the_same_folder_is_refused(finished, small):
     workdir, _ = finished
     with pytest.raises(InputError, match=r"another optim\.max_lr, prior_bias"):
