@@ -175,11 +175,8 @@ def _print_model(folder: str, detector) -> None:
         f"{description['licence']}",
         file=sys.stderr,
     )
-    heads = fresh.drawn_heads(description["provenance"].get("fresh", {}))
-    # A head for clips alone does not matter here, unless it is the only one there is.
-    if "strong_head" in heads or (
-        heads and description.get("head") == "token_semantic"
-    ):
+    heads = fresh.guessing_heads(description)
+    if heads:
         print(
             f"warning: its {' and '.join(heads)} was never trained, so what it detects is "
             f"chance; train it on labels of frames first (--config.init={folder})",

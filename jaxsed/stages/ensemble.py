@@ -97,7 +97,10 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
         EVAL_LOGITS: Slices(PreparedData(config["data"]["eval"]), EVAL_SECONDS),
     }
     ensemble = teachers.open_teachers(
-        config["teachers"], (train_seconds, EVAL_SECONDS), config["dtype"]
+        config["teachers"],
+        (train_seconds, EVAL_SECONDS),
+        config["dtype"],
+        config["targets"],
     )
     _check_classes(ensemble, data[TRAIN_LOGITS])
     with contextlib.ExitStack() as stack:

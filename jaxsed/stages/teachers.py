@@ -18,7 +18,7 @@ from jaxsed.models.sed import SoundEventModel
 from jaxsed.stages.predictions import INT16_SCALE
 from jaxsed.stages.scoring import clip_length
 from jaxsed.training import sharding
-from jaxsed.weights import architecture, files, named
+from jaxsed.weights import architecture, files, fresh, named
 
 _ARCHITECTURE = (
     "encoder",
@@ -64,7 +64,10 @@ class Teacher:
 
 
 def open_teachers(
-    folders: Mapping[str, str], clip_seconds: Sequence[float], dtype: str = "float32"
+    folders: Mapping[str, str],
+    clip_seconds: Sequence[float],
+    dtype: str = "float32",
+    targets: str = "frames",
 ) -> list[Teacher]:
     """Reads what the teachers are, without their parameters.
 
@@ -72,13 +75,15 @@ def open_teachers(
         folders: name -> model folder, or name of a released model.
         clip_seconds: lengths of clips that all of them are to hear.
         dtype: of the matrix products.
+        targets: `frames`, or `clip` for the logits of whole clips.
 
     Returns:
         The teachers sorted by name: the order in which their logits are summed.
 
     Raises:
-        InputError: there are none; one is missing or damaged, or hears no clips of this
-            length; or two have different class lists. Named.
+        InputError: there are none; one is missing or damaged, hears no clips of this
+            length, or was never trained to give such logits; or two have different class
+            lists. Named.
     """
     if not folders:
         raise InputError("teachers is empty: name at least one model folder")
@@ -95,6 +100,11 @@ def open_teachers(
             )
             for seconds in clip_seconds:
                 clip_length(seconds, teacher.model)
+            for head in fresh.guessing_heads(description, targets):
+                raise InputError(
+                    f"its {head} was never trained, so its logits with targets="
+                    f"{targets} are chance: train it on such labels first"
+                )
         except InputError as error:
             raise InputError(f"teacher {name!r}: {error}") from error
         teachers.append(teacher)

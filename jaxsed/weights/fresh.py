@@ -3,8 +3,11 @@
 import math
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+
+from jaxsed.models.heads import HEADS as HEAD_KINDS
 
 HEADS = ("strong_head", "weak_head")
 # What a layer multiplies by: the token-semantic head has taps over time.
@@ -60,3 +63,21 @@ def drawn_heads(fresh: Mapping[str, str]) -> list[str]:
         path.partition("/")[0] for path, how in fresh.items() if how.startswith(HOW)
     }
     return [head for head in HEADS if head in drawn]
+
+
+def guessing_heads(
+    description: Mapping[str, Any], targets: str = "frames"
+) -> list[str]:
+    """Says which heads make a guess of a model's scores, as nothing has trained them.
+
+    Args:
+        description: Of the model, as in `model.json`.
+        targets: Whose scores: those of `frames`, or of a clip as a whole (`clip`).
+    """
+    head = HEAD_KINDS[description.get("head", "linear")]
+    strong, weak = HEADS
+    asked = {weak if targets == "clip" else strong}
+    if head.clips_pass_frames if targets == "clip" else head.frames_pass_clips:
+        asked = {strong, weak}
+    drawn = drawn_heads(description["provenance"].get("fresh", {}))
+    return [name for name in drawn if name in asked]

@@ -26,6 +26,18 @@ def test_clips_that_a_teacher_cannot_hear_are_refused(teachers, seconds):
         open_teachers(teachers, [10.0, seconds])
 
 
+def test_teachers_whose_logits_are_chance_are_refused(teachers, monkeypatch):
+    read, drawn = files.read_description, {"weak_head/kernel": "drawn with seed 0"}
+    monkeypatch.setattr(
+        files,
+        "read_description",
+        lambda folder: {**read(folder), "provenance": {"fresh": drawn}},
+    )
+    assert len(open_teachers(teachers, [10.0])) == 2
+    with pytest.raises(InputError, match="teacher 't1': its weak_head was never trai"):
+        open_teachers(teachers, [10.0], targets="clip")
+
+
 def test_only_those_that_are_held_are_in_memory(teachers, monkeypatch):
     opened, loaded = open_teachers(teachers, [10.0]), []
     load_model = files.load_model
