@@ -48,6 +48,43 @@ def decode(source: str | Path | bytes, name: str | None = None) -> Decoded:
     return Decoded(samples, reader.sample_rate, reader.channels, reader.truncated)
 
 
+class Measured(NamedTuple):
+    """What a sound file holds.
+
+    Attributes:
+      seconds: Its length.
+      peak: The highest absolute value of the mean of the channels; full scale is 1.
+      sample_rate: Hz.
+      channels: In the file.
+      truncated: The file holds less than its header promises.
+    """
+
+    seconds: float
+    peak: float
+    sample_rate: int
+    channels: int
+    truncated: bool
+
+
+def measure(source: str | Path | bytes, name: str | None = None) -> Measured:
+    """Decodes a whole sound file, in bounded memory, to see what it holds.
+
+    Args:
+      source: A path, or the bytes of a file.
+      name: What to call it in errors; by default its path.
+
+    Raises:
+      AudioError: See `AudioError.kind`.
+    """
+    n_samples, peak = 0, 0.0
+    with Reader(source, name) as reader:
+        for block in reader.blocks():
+            n_samples += len(block)
+            peak = max(peak, float(np.abs(block).max()))
+    rate = reader.sample_rate
+    return Measured(n_samples / rate, peak, rate, reader.channels, reader.truncated)
+
+
 def load_mono(
     source: str | Path | bytes, sample_rate: int, name: str | None = None
 ) -> np.ndarray:

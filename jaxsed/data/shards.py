@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from jaxsed.atomic import replacing, write_atomically
-from jaxsed.audio.decode import AudioError, Decoded, decode
+from jaxsed.audio.decode import AudioError, Measured, measure
 from jaxsed.data import records
 from jaxsed.data.layouts.audio_source import AudioReader
 from jaxsed.data.layouts.source import SourceClip
@@ -155,16 +153,16 @@ def _read_clip(
     clip: SourceClip, task: ShardTask, reader: AudioReader
 ) -> tuple[dict, bytes | None, list[Problem]]:
     """Returns the journal's entry, the record if the clip is used, and the problems."""
-    audio, decoded, problems = _read_audio(clip, reader)
-    duration = len(decoded.samples) / decoded.sample_rate if decoded else None
+    audio, sound, problems = _read_audio(clip, reader)
+    duration = sound.seconds if sound else None
     events, wrong = clean_events(
         clip.id, clip.events, task.vocabulary, duration, task.merges_events
     )
     problems += wrong
-    if decoded is None:  # JSON knows no infinity
+    if sound is None:  # JSON knows no infinity
         events = [(on, off if math.isfinite(off) else on, k) for on, off, k in events]
     entry = {"id": clip.id, "events": events}
-    if decoded is None:
+    if sound is None:
         return entry, None, problems
     if not events and not says_nothing(clip.events):
         problems.append(Problem(clip.id, "no_events", "no usable event left"))
@@ -172,8 +170,8 @@ def _read_clip(
     header = {
         "id": clip.id,
         "file": clip.audio.name,
-        "sample_rate": decoded.sample_rate,
-        "channels": decoded.channels,
+        "sample_rate": sound.sample_rate,
+        "channels": sound.channels,
     }
     entry["duration"] = duration
     entry["sha256"] = hashlib.sha256(audio).hexdigest()
@@ -182,26 +180,26 @@ def _read_clip(
 
 def _read_audio(
     clip: SourceClip, reader: AudioReader
-) -> tuple[bytes | None, Decoded | None, list[Problem]]:
+) -> tuple[bytes | None, Measured | None, list[Problem]]:
     if clip.audio is None:
         return None, None, [Problem(clip.id, "missing", "no sound found")]
     name = clip.audio.name
     try:
         audio = reader.read(clip.audio)
-        decoded = decode(audio, name)
+        sound = measure(audio, name)
     except AudioError as error:
         return None, None, [Problem(clip.id, error.kind, str(error))]
-    return audio, decoded, list(_audio_problems(clip, name, decoded))
+    return audio, sound, list(_audio_problems(clip, name, sound))
 
 
-def _audio_problems(clip: SourceClip, name: str, decoded: Decoded) -> Iterator[Problem]:
-    seconds = len(decoded.samples) / decoded.sample_rate
+def _audio_problems(clip: SourceClip, name: str, sound: Measured) -> Iterator[Problem]:
+    seconds = sound.seconds
     length = f"{name}: {seconds:.3f} s instead of {clip.listed_seconds:g} s"
-    if decoded.truncated:
+    if sound.truncated:
         yield Problem(clip.id, "truncated", f"{name}: ends after {seconds:.3f} s")
     if seconds < clip.listed_seconds - DURATION_TOLERANCE_SECONDS:
         yield Problem(clip.id, "short", length)
     if seconds > clip.listed_seconds + DURATION_TOLERANCE_SECONDS:
         yield Problem(clip.id, "long", length)
-    if np.abs(decoded.samples).max() < _SILENCE:
+    if sound.peak < _SILENCE:
         yield Problem(clip.id, "silent", name)

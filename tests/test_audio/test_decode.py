@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxsed.audio.decode import AudioError, decode, load_mono, stream_mono, to_int16
+from jaxsed.audio.decode import (
+    AudioError,
+    decode,
+    load_mono,
+    measure,
+    stream_mono,
+    to_int16,
+)
 from jaxsed.audio.resample import resample
 from jaxsed.errors import InputError
 
@@ -104,6 +111,25 @@ def test_a_stream_needs_bounded_memory(tmp_path):
     tracemalloc.stop()
     assert total == 3 * 60 * 16_000
     assert peak_bytes < 4e6  # the whole would be 11.5 MB
+
+
+@pytest.mark.parametrize("ending", ["wav", "ogg"])
+def test_what_is_measured_is_what_is_decoded(ending):
+    wave = np.stack([tone(3.0), -0.5 * tone(3.0, hz=880)], axis=1)
+    content = encoded(wave, **FORMATS[ending])
+    whole, found = decode(content), measure(content)
+    assert found.seconds == len(whole.samples) / whole.sample_rate
+    assert found.peak == np.abs(whole.samples).max() > 0.1
+    assert found[2:] == whole[1:] == (48_000, 2, False)
+
+
+def test_measuring_needs_bounded_memory():
+    content = encoded(np.zeros(4_000_000, np.float32), format="FLAC")
+    tracemalloc.start()
+    assert measure(content).peak == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_a_stream_tells_what_is_wrong(tmp_path):

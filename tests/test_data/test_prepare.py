@@ -179,7 +179,7 @@ def test_workers_do_not_outlive_a_killed_parent(source, tmp_path):
 def test_a_second_run_does_nothing_again(source, tmp_path, monkeypatch):
     prepare_train(source, tmp_path / "out", n_shards=4)
     before = contents(tmp_path / "out")
-    monkeypatch.setattr(shards_module, "decode", None)  # would fail if used
+    monkeypatch.setattr(shards_module, "measure", None)  # would fail if used
     prepare_train(source, tmp_path / "out", n_shards=4)
     assert contents(tmp_path / "out") == before
 
