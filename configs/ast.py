@@ -11,7 +11,9 @@ speech_commands), `folder` (of `jaxsed prepare`; data/NAME), `stride` (10: patch
 as released; 16: they do not, as in From Coarse to Fine; 0: that of the paper named below),
 `init` (a model to start from; by default `imagenet`), `seed`, `lr`, `epochs`, `batch`,
 `clips` (an epoch). `lr=0`, `epochs=0`, `batch=0` and `clips=0` are the paper's. Its batches
-are small: on 8 devices give `batch=96,lr=8e-5`, or make do with fewer devices.
+are small: on 8 devices give `batch=96,lr=8e-5`, or make do with fewer devices. Of
+`jaxsed prepare audioset_weak ... --splits balanced_train,eval`, audioset_balanced takes
+`folder=FOLDER` and `--config.data.train=FOLDER/balanced_train`.
 
 Expected, in % (mAP for AudioSet, else accuracy):
 

@@ -17,8 +17,9 @@ single, which frames always have), `seed`, `lr`, `batch` (0: the released). A la
 takes fewer steps: the clips heard stay as many. What all phases share is changed by
 `--config.training.KEY`, and with `phases=1` by `--config.KEY`.
 
-The result is `runs/ssast/model`, which knows no classes. It starts a training on labels
-with `--config.init=runs/ssast/model` and an encoder of the same name; a linear probe is
+The result is `runs/ssast/model`, which knows no classes. It starts a training on labels,
+with AST's settings, as in From Coarse to Fine: `configs/ast.py:data=vggsound,init=runs/ssast/model`
+and `--config.model.encoder=ssast`, the name it was pre-trained by; a linear probe is
 `--config.optim.frozen='("^encoder/",)'` beside that; and `jaxsed convert --to-torch` gives
 it back to the original code.
 

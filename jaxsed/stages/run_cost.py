@@ -79,6 +79,8 @@ def _trainings(workdir: Path, name: str) -> Iterator[RunCost]:
         raise InputError(
             f"{path} cannot be read: is it the folder of a run?"
         ) from error
+    if not isinstance(config, dict) or "stage" not in config:
+        raise InputError(f"{path} names no stage: is it the folder of a run?")
     if config["stage"] in TARGETS:
         yield _cost(config, workdir, name)
         return

@@ -110,6 +110,10 @@ def test_pretraining_is_counted_with_what_it_hides(small, tmp_path, monkeypatch)
 def test_what_is_no_run(tmp_path):
     with pytest.raises(InputError, match=r"config\.json cannot be read: is it the fol"):
         run_cost.of_run(tmp_path)
+    for other in ({}, [1]):
+        (tmp_path / "config.json").write_text(json.dumps(other))
+        with pytest.raises(InputError, match=r"config\.json names no stage"):
+            run_cost.of_run(tmp_path)
     write_run(tmp_path / "scenes", {"stage": "scenes"})
     with pytest.raises(InputError, match="scenes: no training has begun there"):
         run_cost.of_run(tmp_path / "scenes")
