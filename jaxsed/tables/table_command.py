@@ -25,11 +25,12 @@ Exit status: 0 all runs are in the table; 3 some are not, and are named; 1 none 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, nearest
 
+_MODEL = "model.encoder"
 _SHOWN_KEYS = 8
 _SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex"}
 
@@ -53,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns",
         type=_names,
-        default=("model.encoder",),
+        default=(_MODEL,),
         metavar="KEYS",
         help="keys of config.json that make the columns (default: model.encoder)",
     )
@@ -109,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
     if not runs:
         problems = (f"{path}: {reason}" for path, reason in finder.unusable.items())
         raise InputError(f"no run can be shown; {'; '.join(problems)}")
+    _check_columns(args.columns, {key for found in runs for key in found.settings})
     columns = [column_of(found, args.columns) for found in runs]
     derived = rows(runs, columns, {*args.columns, *args.ignore})
     names = [given[found.folder] or name for found, name in zip(runs, derived.names)]
@@ -129,6 +131,16 @@ def run(args: argparse.Namespace) -> int:
     for path, reason in problems.items():
         print(f"left out: {path}: {reason}", file=sys.stderr)
     return 3 if problems else 0
+
+
+def _check_columns(asked: Sequence[str], known: Collection[str]) -> None:
+    for key in asked:
+        if key not in known and key != _MODEL:  # a test says nothing of its model
+            guess = nearest(key, known)
+            hint = f"did you mean {guess!r}? " if guess else ""
+            raise InputError(
+                f"--columns {key}: no run has this key; {hint}config.json has them all"
+            )
 
 
 def _folders(arguments: Sequence[str]) -> list[tuple[str, Path]]:

@@ -100,6 +100,7 @@ def test_runs_that_are_not_shown_are_named(runs, tmp_path, capsys):
         (["=x"], "=x: expected a name before ="),
         (["a={}/student_beats_0", "b="], "row 'b' has no runs"),
         (["{}", "--reference", "KD"], "unknown row 'KD'"),
+        (["{}", "--columns", "modle.encoder"], "has this key; did you mean 'model.enc"),
         (["{}", "--metric", "nothing"], "no run has a score to show; .*psds1_macro"),
     ],
 )
