@@ -256,6 +256,10 @@ def read(path: Path, threshold: float = 0.5) -> Postprocessing:
         InputError: it is not there, or something else.
     """
     file = path / FILE_NAME if path.is_dir() else path
+    if not file.exists():
+        raise InputError(
+            f"there is no {file}: `jaxsed tune` writes one, or give a method"
+        )
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
