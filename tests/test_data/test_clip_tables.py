@@ -130,6 +130,7 @@ def test_where_tables_are_looked_for(tmp_path):
     assert tables_of(tmp_path, TableOptions()) == [deep]
     alone = write_text(tmp_path / "mine.TSV", FOLDS)
     write_text(tmp_path / "notes.txt", "")
+    write_text(tmp_path / "._esc50.csv", "")  # by macOS, on disks of others
     assert tables_of(tmp_path, TableOptions()) == [alone]
     train = write_text(tmp_path / "train.csv", FOLDS)
     assert tables_of(tmp_path, TableOptions()) == [train]

@@ -11,6 +11,7 @@ from jaxsed.data.layouts.matching import (
     path_of,
     shared_videos,
     unclaimed,
+    walk,
     without_y,
 )
 from jaxsed.labels.clip_names import clip_path
@@ -173,3 +174,23 @@ def test_what_fits_no_clip(tmp_path):
     names = {source.name for _, source in unclaimed(["x/a", "c"], found)}
     assert names == {"b.wav"}  # a.mp3 may be x/a of another place
     assert {path_of(each) for each in found} >= {"x/a", "deep/c"}
+
+
+def test_a_walk_passes_over_what_is_hidden_and_warns_of_what_is_closed(
+    tmp_path, monkeypatch, caplog
+):
+    for name in ("b/a.wav", "b/._a.wav", ".Trash/a.wav", "out/x", "closed/x"):
+        write_text(tmp_path / name, "")
+    for link in ("a", "z"):
+        (tmp_path / link).symlink_to(tmp_path / "b")
+    scan = os.scandir
+
+    def refused(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found = [(folder, files) for folder, files in walk(tmp_path, tmp_path / "out")]
+    assert found == [("", []), ("a/", ["a.wav"])]
+    assert "closed cannot be read (Permission denied): left out" in caplog.text

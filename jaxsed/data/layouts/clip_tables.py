@@ -92,7 +92,9 @@ def tables_of(source: Path, options: SplitOptions) -> list[Path]:
         there = sorted(
             path
             for path in (source / folder).glob("*")
-            if path.suffix.lower() in _ENDINGS and path.is_file()
+            if path.suffix.lower() in _ENDINGS
+            and not path.name.startswith(".")
+            and path.is_file()
         )
         called = [path for path in there if split_of_file(path.name)]
         if len(there) > 1 and not called:

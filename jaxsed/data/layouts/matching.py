@@ -7,6 +7,7 @@ scripts write start and end behind the YouTube id, in seconds or milliseconds:
 `ID_000030` (VGGSound), `ID_000030_000040` (Kinetics), `ID_30000_40000`.
 """
 
+import logging
 import os
 import re
 from collections import Counter
@@ -37,6 +38,9 @@ def walk(
 ) -> Iterator[tuple[str, list[str]]]:
     """Walks a folder, following links, no folder twice.
 
+    What is hidden (a dot in front) is passed over: trash cans, what macOS writes beside
+    every file on disks of others. A folder that cannot be read is warned of.
+
     Reads folders only: the type of an entry is in its folder, so that no file is asked
     for anything, which takes hours for millions of them on a network.
 
@@ -49,15 +53,24 @@ def walk(
       `(folder, file names)`, folders relative to `root`, with `/` between and behind.
     """
     visited = {os.path.realpath(exclude)} if exclude else set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, subfolders, files in os.walk(root, onerror=_warn, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:
             subfolders.clear()
             continue
         visited.add(real)
-        subfolders[:] = [name for name in subfolders if name not in other_folders]
+        # In order, so that of two ways to a folder it is always the same one.
+        subfolders[:] = sorted(set(_visible(subfolders)).difference(other_folders))
         inside = Path(os.path.relpath(folder, root)).as_posix()
-        yield "" if inside == "." else f"{inside}/", files
+        yield "" if inside == "." else f"{inside}/", _visible(files)
+
+
+def _visible(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith(".")]
+
+
+def _warn(error: OSError) -> None:
+    logging.warning("%s cannot be read (%s): left out", error.filename, error.strerror)
 
 
 def find_audio(
@@ -72,7 +85,7 @@ def find_audio(
     for folder, files in walk(root, exclude, other_folders):
         for name in files:
             stem, ending = os.path.splitext(name)
-            if ending.lower() not in _NOT_AUDIO and not name.startswith("."):
+            if ending.lower() not in _NOT_AUDIO:
                 yield composed(stem), AudioSource(container, folder + name)
 
 
