@@ -78,7 +78,7 @@ def test_names_and_files_that_are_none(tmp_path):
         choose("medain")
     with pytest.raises(InputError, match="class_medians: give the file"):
         choose("class_medians")
-    with pytest.raises(InputError, match="there is no .*json: `jaxsed tune` writes"):
+    with pytest.raises(InputError, match=r"there is no .*json: `jaxsed tune` writes"):
         choose(tmp_path)
     file = tmp_path / "a.json"
     for text, message in (
