@@ -149,6 +149,15 @@ def test_labels_of_audioset_get_its_mids(tmp_path):
     assert len(found.common_with(vocab.load("audioset_527"))[0]) == 2
 
 
+def test_labels_that_are_almost_the_same_are_refused(tmp_path):
+    write_clips(tmp_path, "file,label,split\na,ant,train\nb,Ant ,train\nc,x,test\n")
+    expected = r"clips\.csv in .*: 'ant' \(line 2\) and 'Ant' \(line 3\) differ in case"
+    with pytest.raises(InputError, match=expected):
+        layout.read(tmp_path, "train")
+    mine = Vocabulary("mine", ("ant", "x"))
+    assert layout.read(tmp_path, "train", mine).vocabulary is mine
+
+
 def test_a_given_vocabulary(tmp_path):
     root = write_clips(tmp_path / "source")
     mine = Vocabulary("mine", ("zebra", "lion"))

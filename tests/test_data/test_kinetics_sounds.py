@@ -67,6 +67,14 @@ def test_a_table_without_labels_is_not_used_unless_asked_for(tmp_path):
         layout.read(tmp_path, "eval")
 
 
+def test_a_misspelt_column_of_labels_is_told(tmp_path):
+    header = "lable,youtube_id,time_start,time_end,split\n"
+    write_text(tmp_path / "val.csv", header + "bowling,abcdefghij1,0,10,val\n")
+    assert layout.available_splits(tmp_path) == ["validation"]
+    with pytest.raises(InputError, match="no column 'label'; did you mean 'lable'"):
+        layout.read(tmp_path, "validation")
+
+
 def test_wrong_tables(tmp_path):
     with pytest.raises(
         InputError, match=r"lacks a table of eval, e\.g\. test\.csv, also in"

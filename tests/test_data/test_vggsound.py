@@ -159,6 +159,8 @@ def test_no_table_and_no_line(tmp_path):
             InputError, match="no line of train can be read as YouTube id"
         ):
             layout.read(tmp_path, "train")
+    write_text(tmp_path / "vggsound.csv", "---g-f_I2yQ;1;people marching;test\n")
+    assert layout.available_splits(tmp_path) == ["train", "eval"]  # to be told why not
     write_text(tmp_path / "vggsound.csv", b"---g-f_I2yQ,1,caf\xe9,test\n")
     with pytest.raises(InputError, match="is not UTF-8"):
         layout.available_splits(tmp_path)

@@ -85,3 +85,5 @@ def test_no_list_and_no_line(tmp_path):
     assert layout.available_splits(tmp_path) == ["validation"]
     with pytest.raises(InputError, match="no line of train can be read as 1, 2 or 3"):
         layout.read(tmp_path, "train")
+    write_text(tmp_path / "iden_split.txt", "id10001/x/00001.wav 2\n")
+    assert "train" in layout.available_splits(tmp_path)  # to be told why not

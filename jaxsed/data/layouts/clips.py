@@ -120,7 +120,20 @@ def _splits_of_clips(rows: Iterable[Row], tables: Sequence[Path]) -> dict[str, s
 
 
 def _classes(rows: Iterable[Row], tables: Sequence[Path]) -> Vocabulary:
-    labels = {label for row in rows for label in row.labels}
-    if not labels:
+    lines: dict[str, int] = {}
+    for row in rows:
+        for label in row.labels:
+            lines.setdefault(label, row.line)
+    if not lines:
         raise InputError(f"{tables[0]}: no line has a label")
-    return classes_of(labels, NAME)
+    alike: dict[str, str] = {}
+    for label in lines:
+        other = alike.setdefault(" ".join(label.split()).casefold(), label)
+        if other != label:
+            names = " and ".join(table.name for table in tables)
+            raise InputError(
+                f"{names} in {tables[0].parent}: {other!r} (line {lines[other]}) and "
+                f"{label!r} (line {lines[label]}) differ in case or blanks alone; make "
+                "them one, or give the classes with --vocabulary"
+            )
+    return classes_of(lines, NAME)

@@ -95,12 +95,15 @@ def expected(split: str) -> str:
 
 
 def available_splits(source: Path) -> list[str]:
-    """Returns the splits that `source` has a table with labels of."""
+    """Returns the splits that `source` has a table of.
+
+    A test set without labels, as Kinetics-400 was released with, is none.
+    """
     tables = {split: table_of(source, split) for split in SPLITS}
     return [
         split
         for split, table in tables.items()
-        if table is not None and _has_labels(table)
+        if table is not None and (split != "eval" or _has_labels(table))
     ]
 
 

@@ -55,12 +55,15 @@ def expected(split: str) -> str:
 
 
 def available_splits(source: Path) -> list[str]:
-    """Returns the splits that the table has clips of."""
+    """Returns the splits that the table has clips of; both of one that has none.
+
+    `read` then says what is wrong with it.
+    """
     table = table_of(source)
     if table is None:
         return []
     listed = {split_called(row.split) for row in _rows(table, ClipListing(SINGLE))}
-    return [split for split in SPLITS if split in listed]
+    return [split for split in SPLITS if split in listed] or list(SPLITS)
 
 
 def read(

@@ -43,12 +43,15 @@ def expected(split: str) -> str:
 
 
 def available_splits(source: Path) -> list[str]:
-    """Returns the splits that the list has utterances of."""
+    """Returns the splits that the list has utterances of; all of one that has none.
+
+    `read` then says what is wrong with it.
+    """
     table = table_of(source)
     if table is None:
         return []
     listed = {_CODES.get(code) for code, _, _ in _rows(table, ClipListing(SINGLE))}
-    return [split for split in SPLITS if split in listed]
+    return [split for split in SPLITS if split in listed] or list(SPLITS)
 
 
 def read(
