@@ -53,6 +53,8 @@ def test_label_files_and_their_recordings(tmp_path):
         "d.wav.TXT",
         "e.csv",
         "out/f.txt",
+        "trial/a.wav.audacity.txt",
+        "trial/a.wav.raven.txt",
     ):
         write_text(tmp_path / name, "")
     audacity = find_label_files(tmp_path, tmp_path / "out", "audacity")

@@ -35,6 +35,8 @@ from jaxsed.labels.clip_names import clip_path, composed
 _RAVEN_NAME = re.compile(
     r"(.+?)(\.table[._]?\d+)?(\.birdnet)?\.selections?(\.table)?\.txt", re.I
 )
+# What a model has detected is no annotation.
+_OF_DETECT = (".audacity.txt", ".raven.txt")
 _SELECTION = "selection"
 _FREQUENCIES = "\\"
 _SCORE = re.compile(r" \((?:0\.\d\d|1\.00)\)$")  # Dog (0.93)
@@ -94,7 +96,10 @@ def lines_of_table(table: Path, options: EventOptions) -> tuple[list[Line], bool
 def find_label_files(
     source: Path, exclude: Path | None, label_format: str
 ) -> list[tuple[str, Path]]:
-    """Finds label files: `(path of the recording, file)`, sorted; several may be of one."""
+    """Finds label files: `(path of the recording, file)`, sorted; several may be of one.
+
+    Those that `jaxsed detect` writes are none.
+    """
     found = []
     for folder, names in walk(source, exclude):
         for name in names:
@@ -103,6 +108,7 @@ def find_label_files(
                 stem = match and match[1]
             else:
                 is_text = name.lower().endswith(".txt") and not match
+                is_text &= not name.endswith(_OF_DETECT)
                 stem = name[: -len(".txt")] if is_text else None
             if stem:
                 found.append((clip_path(folder + stem), source / folder / name))
