@@ -73,8 +73,8 @@ class Reader:
         self.truncated = False
         self._cleanup = contextlib.ExitStack()
         try:
-            file = self._cleanup.enter_context(self._open(source))
-            self._sound = self._cleanup.enter_context(self._open_sound(file))
+            self._file = self._cleanup.enter_context(self._open(source))
+            self._sound = self._cleanup.enter_context(self._open_sound(self._file))
         except BaseException:
             self._cleanup.close()
             raise
@@ -121,8 +121,11 @@ class Reader:
                         sound = self._open_piped(file, audio_start)
                     except soundfile.SoundFileError:  # a scrap; as good as it gets
                         sound = self._open_whole(file)
-        except (soundfile.SoundFileError, OSError) as error:
+        except soundfile.SoundFileError as error:
+            self._check_readable(0)
             raise self._undecodable(error) from error
+        except OSError as error:
+            raise self._unreadable(0, error) from error
         low, high = _SANE_RATES_HZ
         if not low <= sound.samplerate <= high:
             sound.close()
@@ -160,6 +163,23 @@ class Reader:
             f"{self.name}: not a sound file libsndfile can decode ({reason})",
         )
 
+    def _unreadable(self, n_read: int, error: OSError) -> AudioError:
+        place = f" beyond {n_read / self.sample_rate:.2f} s" if n_read else ""
+        reason = error.strerror or error
+        return AudioError(
+            "missing", f"{self.name}: cannot be read{place} ({reason}); try again"
+        )
+
+    def _check_readable(self, n_read: int) -> None:
+        """Tells a disk or a network that has gone from the end of a file.
+
+        To libsndfile both are the same.
+        """
+        try:
+            self._file.read(1)
+        except OSError as error:
+            raise self._unreadable(n_read, error) from error
+
     def blocks(self) -> Iterator[np.ndarray]:
         """Yields the mean of the channels.
 
@@ -167,8 +187,8 @@ class Reader:
           float32 `[up to 65,536]`, at least one of them, all finite.
 
         Raises:
-          AudioError: `undecodable`, `empty` or `non_finite`; the last after all that
-            comes before.
+          AudioError: `undecodable`, `empty`, `non_finite` or `missing`; the last two
+            after all that comes before.
         """
         promised = self._sound.frames
         n_read = 0
@@ -188,6 +208,7 @@ class Reader:
                     f"{self.name}: NaN or infinite samples near "
                     f"{n_read / self.sample_rate:.2f} s",
                 )
+        self._check_readable(n_read)
         if not n_read:
             raise AudioError("empty", f"{self.name}: no samples in the file")
         # Streams promise the largest integer; that is no promise.
@@ -202,6 +223,7 @@ class Reader:
                 n_piece = self._sound.buffer_read_into(piece, "float32")
             except soundfile.SoundFileError as error:
                 if not n_before + n:
+                    self._check_readable(0)
                     raise self._undecodable(error) from error
                 self.truncated = True
                 break

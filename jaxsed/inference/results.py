@@ -130,10 +130,7 @@ class Results:
 
     @property
     def n_of_other_settings(self) -> int:
-        """Files of earlier runs whose events are not in the table.
-
-        They were detected with another model, threshold or post-processing.
-        """
+        """Files of earlier runs that the table leaves out, as settings differ."""
         return self._journal.n_of_other(self._settings_mark)
 
     def process(
@@ -156,6 +153,9 @@ class Results:
             return self._process(file, progress)
         except AudioError as error:
             problem = str(error)
+            if error.kind == "missing":
+                # A disk that has gone makes no earlier results wrong.
+                return _one_line(problem)
         except InputError:
             raise
         except Exception as error:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from jaxsed.audio.decode import AudioError, decode, load_mono, stream_mono
-from jaxsed.audio.reader import KINDS
+from jaxsed.audio.reader import KINDS, Reader
 from jaxsed.errors import InputError
 
 from .sounds import FORMATS, encoded, tone
@@ -91,6 +91,21 @@ def test_a_truncated_file_gives_what_is_there(ending):
     assert not reference.truncated
     intact = len(cut.samples) - 5_000
     assert np.array_equal(cut.samples[:intact], reference.samples[:intact])
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "mp3"])
+def test_a_disk_that_goes_is_not_the_end_of_a_file(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(encoded(np.zeros(400_000, np.float32), **FORMATS[ending]))
+    with Reader(path) as reader, open(os.devnull, "wb") as unreadable:
+        blocks = reader.blocks()
+        next(blocks)
+        os.dup2(unreadable.fileno(), reader._file.fileno())
+        with pytest.raises(
+            AudioError, match=r"cannot be read beyond \d+\.\d\d s \(Bad"
+        ) as e:
+            list(blocks)
+    assert e.value.kind == "missing"
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])

@@ -354,6 +354,17 @@ def test_a_file_that_went_bad_leaves_the_table(detect, tmp_path):
     assert {row["filename"] for row in table} == {"b.wav"}
 
 
+def test_a_disk_that_goes_takes_no_results_with_it(detect, tmp_path):
+    path = write_sound(tmp_path / "a.wav", 3)
+    detect(path)
+    table = rows_of(tmp_path / "out" / "detections.tsv")
+    path.rename(tmp_path / "b.wav")
+    assert detect(path)[0] == 1
+    assert rows_of(tmp_path / "out" / "detections.tsv") == table != []
+    (tmp_path / "b.wav").rename(path)
+    assert "1 were finished already" in detect(path)[1]
+
+
 def test_results_of_a_namesake_are_not_overwritten(detect, tmp_path):
     write_sound(tmp_path / "x" / "a.wav", 2)
     write_sound(tmp_path / "y" / "a.wav", 2, seed=1)
