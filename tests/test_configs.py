@@ -307,6 +307,16 @@ def test_coarse_to_fine_in_miniature_names_what_it_makes(stage):
     assert bool(baseline["teacher"]["logits"]) == (stage == "strong")
 
 
+def test_a_model_is_tested_on_a_split():
+    text = "weights=runs/ast/model,data=d/eval,metrics=accuracy+map,seconds=10"
+    config = recipe("test", text).to_dict()
+    assert (config["model"], config["data"]["eval"]) == ("runs/ast/model", "d/eval")
+    assert config["eval"]["metrics"] == ("accuracy", "map")
+    assert (config["stage"], config["eval"]["clip_seconds"]) == ("test", 10.0)
+    with pytest.raises(InputError, match="data is not given: data=FOLDER"):
+        recipe("test", "weights=ATST-F_weak")
+
+
 def test_ssasts_pretraining_has_both_papers_settings():
     base = recipe("ssast_pretrain", "phases=1")
     assert (base.stage, base.batch_size, base.steps) == ("pretrain", 24, 800_000)

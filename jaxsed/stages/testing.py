@@ -14,12 +14,14 @@ from typing import Any
 import jax
 
 from jaxsed.data.records import PreparedData
+from jaxsed.errors import InputError
 from jaxsed.labels.vocab import Vocabulary
+from jaxsed.stages.metrics import of_clips, of_frames
 from jaxsed.stages.scoring import Scorer
 from jaxsed.stages.workdir import claim
 from jaxsed.training import processes, sharding
 from jaxsed.training.logs import MetricsLog, is_done
-from jaxsed.weights import architecture, files, named
+from jaxsed.weights import architecture, files, fresh, named
 
 
 def test_config(
@@ -43,7 +45,7 @@ def test_config(
 
 
 def run(config: Mapping[str, Any], workdir: Path) -> None:
-    """Writes `scores/`, and `test/METRIC` into `metrics.jsonl`.
+    """Writes `scores/`, and `test/METRIC` into `metrics.jsonl` and the program's log.
 
     Args:
         config: `model`, `dtype` of matrix products, `data.eval`, `data.workers`, `eval`
@@ -51,7 +53,8 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
         workdir: folder of the test.
 
     Raises:
-        InputError: there is no such model, or it has no classes; or no such data.
+        InputError: there is no such model, it has no classes, or was never trained for
+            what a metric is of; or no such data.
     """
     claim(workdir, config)
     if processes.on_first(lambda: is_done(workdir / "metrics.jsonl")):
@@ -71,7 +74,21 @@ def run(config: Mapping[str, Any], workdir: Path) -> None:
         workers=config["data"]["workers"],
         **config["eval"],
     )
+    _refuse_guesses(description, config)
     found = processes.from_first(scorer(jax.device_put(params, shardings)))
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
+    logging.info("%s on %s: %s", config["model"], config["data"]["eval"], shown)
     log = MetricsLog(workdir, active=processes.is_first())
     log.write(0, {f"test/{name}": float(value) for name, value in found.items()})
     log.write(0, {"done": True})
+
+
+def _refuse_guesses(description: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    asked = config["eval"]["metrics"]
+    for targets, metrics in (("frames", of_frames(asked)), ("clip", of_clips(asked))):
+        heads = fresh.guessing_heads(description, targets)
+        if metrics and heads:
+            raise InputError(
+                f"{config['model']}: its {' and '.join(heads)} was never trained, so "
+                f"{metrics[0]} would be chance: leave it out, or train the model first"
+            )

@@ -36,3 +36,13 @@ def test_a_model_that_is_not_there_is_named(tmp_path):
     config = testing.test_config(TRAINING, "gone/model", "gone/data")
     with pytest.raises(InputError, match="gone/model: no such model folder"):
         testing.run(config, tmp_path)
+
+
+def test_what_a_model_can_but_guess_is_refused():
+    made = {"fresh": {"strong_head/kernel": "drawn with seed 0"}}
+    description = {"head": "tokens", "provenance": made}
+    config = {"model": "m", "eval": {"metrics": ("map", "accuracy")}}
+    testing._refuse_guesses(description, config)
+    config["eval"]["metrics"] += ("psds1",)
+    with pytest.raises(InputError, match=r"m: its strong_head was .* psds1 would be"):
+        testing._refuse_guesses(description, config)
