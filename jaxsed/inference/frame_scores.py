@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxsed.inference.outputs import open_text, replacing
+from jaxsed.inference.outputs import open_text, replacing, writing
 from jaxsed.labels.clip_names import clip_path
 
 Writer = tuple[Callable[[np.ndarray], None], Callable[[float], None]]
@@ -100,6 +100,28 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 FORMATS = {"tsv": table, "npz": archive}
+
+
+@contextlib.contextmanager
+def open_writer(
+    name: str | None, path: Path, labels: Sequence[str], frame_seconds: float
+) -> Iterator[Writer]:
+    """Opens a file of frame scores, or what takes its place if none is wanted.
+
+    Args:
+      name: A key of `FORMATS`; None for no file.
+      path: The file.
+      labels: Class names.
+      frame_seconds: Length of a frame.
+
+    Raises:
+      InputError: It cannot be written.
+    """
+    if name is None:
+        yield (lambda scores: None), (lambda duration_seconds: None)
+        return
+    with writing(path.parent), FORMATS[name](path, labels, frame_seconds) as writer:
+        yield writer
 
 
 def names(filenames: Iterable[str]) -> dict[str, str]:

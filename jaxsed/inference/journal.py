@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from jaxsed.inference.outputs import Detection
 
@@ -24,6 +24,7 @@ class Entry(NamedTuple):
       settings: A mark of the model and the options alone.
       outputs: Results that were written, relative to the folder.
       problem: What was wrong with the sound, or "".
+      seconds: Length of the sound.
       place: Where its line starts in the journal.
     """
 
@@ -32,6 +33,7 @@ class Entry(NamedTuple):
     settings: str
     outputs: tuple[str, ...]
     problem: str
+    seconds: float
     place: int
 
 
@@ -86,6 +88,7 @@ class Journal:
                     record["settings"],
                     tuple(record["outputs"]),
                     record["problem"],
+                    record["seconds"],
                     place,
                 )
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -112,17 +115,21 @@ class Journal:
     def __getitem__(self, name: str) -> Entry:
         return self._entries[name]
 
-    def finished(
+    def lacking(
         self, name: str, fingerprint: str, outputs: Iterable[str], folder: Path
-    ) -> bool:
-        """Whether all these outputs exist and would come out the same again."""
+    ) -> list[str] | None:
+        """Returns which of these outputs are not there as they would come out again.
+
+        None if that is not known of any, since the file is new or something has changed.
+        """
         entry = self._entries.get(name)
-        return (
-            entry is not None
-            and entry.fingerprint == fingerprint
-            and set(outputs) <= set(entry.outputs)
-            and all((folder / output).is_file() for output in outputs)
-        )
+        if entry is None or entry.fingerprint != fingerprint:
+            return None
+        return [
+            output
+            for output in outputs
+            if output not in entry.outputs or not (folder / output).is_file()
+        ]
 
     def add(
         self,
@@ -134,6 +141,7 @@ class Journal:
         *,
         settings: str = "",
         problem: str = "",
+        seconds: float = 0.0,
     ) -> None:
         """Records a file whose results are all written."""
         outputs = tuple(outputs)
@@ -145,11 +153,26 @@ class Journal:
                 "settings": settings,
                 "outputs": outputs,
                 "problem": problem,
+                "seconds": seconds,
                 "events": [row[1:] for row in detections],
             }
         )
-        entry = Entry(source, fingerprint, settings, outputs, problem, place)
+        entry = Entry(source, fingerprint, settings, outputs, problem, seconds, place)
         self._keep(name, entry)
+
+    def add_outputs(self, name: str, outputs: Iterable[str]) -> None:
+        """Records that a finished file has these results, too."""
+        entry = self._entries[name]
+        self.add(
+            name,
+            entry.source,
+            entry.fingerprint,
+            dict.fromkeys([*entry.outputs, *outputs]),
+            self.events(name),
+            settings=entry.settings,
+            problem=entry.problem,
+            seconds=entry.seconds,
+        )
 
     def remove(self, name: str) -> None:
         """Records that a file that was finished earlier cannot be used any more."""
@@ -173,9 +196,17 @@ class Journal:
             for name in sorted(self._entries):
                 if self._entries[name].settings != settings:
                     continue
-                file.seek(self._entries[name].place)
-                for event in json.loads(file.readline())["events"]:
-                    yield Detection(name, *event)
+                yield from self._events(name, file)
+
+    def events(self, name: str) -> list[Detection]:
+        """Returns the events of one finished file."""
+        with self._path.open("rb") as file:
+            return list(self._events(name, file))
+
+    def _events(self, name: str, file: BinaryIO) -> Iterator[Detection]:
+        file.seek(self._entries[name].place)
+        for event in json.loads(file.readline())["events"]:
+            yield Detection(name, *event)
 
     def _append(self, record: dict[str, Any]) -> int:
         line = json.dumps(record).encode() + b"\n"  # ASCII: any name survives

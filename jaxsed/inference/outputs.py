@@ -156,6 +156,11 @@ FORMATS = {
 }
 
 
+def one_line(text: str) -> str:
+    """Returns text with single blanks for all white space."""
+    return " ".join(text.split())
+
+
 def write(path: Path, text: str) -> None:
     """Writes a text file in one step: complete, or not at all.
 

@@ -1,14 +1,11 @@
 """The folder that `jaxsed detect` writes: results a file, tables of all files."""
 
-import contextlib
 import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from jaxsed import locks
 from jaxsed.audio.decode import AudioError
@@ -115,14 +112,33 @@ class Results:
             )
 
     def is_finished(self, file: SoundFile) -> bool:
-        """Whether the folder has these results of this file as it is now."""
+        """Whether the folder has these results of this file as it is now.
+
+        If only formats of its events are lacking, they are written now.
+        """
         try:
             mark = self._fingerprint(file)
         except OSError:
             return False
-        return self._journal.finished(
-            file.name, mark, self._outputs(file).values(), self._folder
+        to_write = self._outputs(file)
+        lacking = self._journal.lacking(
+            file.name, mark, to_write.values(), self._folder
         )
+        if not lacking:
+            return lacking is not None
+        formats = {
+            name: path
+            for name, path in to_write.items()
+            if path in lacking and name in outputs.FORMATS
+        }
+        if len(formats) < len(lacking):
+            return False
+        detections = self._journal.events(file.name)
+        with outputs.writing(self._folder):
+            seconds = self._journal[file.name].seconds
+            self._write_events(file, formats, detections, seconds)
+            self._journal.add_outputs(file.name, lacking)
+        return True
 
     def earlier_problem(self, file: SoundFile) -> str:
         """Returns what was wrong with a file that is finished, or ""."""
@@ -155,7 +171,7 @@ class Results:
             problem = str(error)
             if error.kind == "missing":
                 # A disk that has gone makes no earlier results wrong.
-                return _one_line(problem)
+                return outputs.one_line(problem)
         except InputError:
             raise
         except Exception as error:
@@ -163,18 +179,23 @@ class Results:
             problem = f"{file.path}: failed with {type(error).__name__}: {error}"
         with outputs.writing(self._folder):
             self._journal.remove(file.name)
-        return _one_line(problem)
+        return outputs.one_line(problem)
 
     def _process(self, file: SoundFile, progress) -> Done:
         options, detector = self.options, self._detector
         to_write = self._outputs(file)
-        seconds = _Clock(detector.sample_rate, progress)
-        on_audio, on_filtered, picture = [seconds.add], [], None
+        clock = stream.Clock(detector.sample_rate, progress)
+        on_audio, on_filtered, picture = [clock.add], [], None
         if options.picture:
             picture = report.Picture(detector)
             on_audio.append(picture.add_audio)
             on_filtered.append(picture.add_scores)
-        with self._score_writer(to_write.get("scores")) as (on_scores, finish_scores):
+        with frame_scores.open_writer(
+            options.scores,
+            self._folder / to_write.get("scores", ""),
+            detector.labels,
+            detector.frame_seconds,
+        ) as (on_scores, finish_scores):
             try:
                 mark = self._fingerprint(file)
             except OSError:
@@ -192,7 +213,7 @@ class Results:
         problem = ""
         if found.truncated:
             end = f"{found.duration_seconds:.2f} s"
-            problem = _one_line(
+            problem = outputs.one_line(
                 f"{file.path}: cut off after {end}; what is there was used"
             )
         with outputs.writing(self._folder):
@@ -205,33 +226,19 @@ class Results:
                     threshold=options.postprocessing.threshold,
                     truth=self._true_events(file),
                 )
-            source = os.path.abspath(file.path)
             self._journal.add(
                 file.name,
-                source,
+                os.path.abspath(file.path),
                 mark,
                 to_write.values(),
                 detections,
                 settings=self._settings_mark,
                 problem=problem,
+                seconds=found.duration_seconds,
             )
         best = found.best
         what = f"{best.score:.3f}, {detector.labels[best.label]} at {best.onset:.2f} s"
         return Done(len(detections), best.score, f"{what} in {file.name}", problem)
-
-    @contextlib.contextmanager
-    def _score_writer(self, path: str | None):
-        """Opens the file of frame scores, or what takes its place if none is wanted."""
-        if path is None:
-            yield (lambda scores: None), (lambda duration_seconds: None)
-            return
-        detector = self._detector
-        open_writer = frame_scores.FORMATS[self.options.scores]
-        writer = open_writer(
-            self._folder / path, detector.labels, detector.frame_seconds
-        )
-        with outputs.writing(self._folder), writer as (add, finish):
-            yield add, finish
 
     def _write_events(self, file: SoundFile, to_write, detections, duration) -> None:
         details = outputs.Details(
@@ -242,8 +249,9 @@ class Results:
             settings=self._settings,
         )
         for name in self.options.formats:
-            text = outputs.FORMATS[name].writer(detections, details)
-            outputs.write(self._folder / to_write[name], text)
+            if name in to_write:
+                text = outputs.FORMATS[name].writer(detections, details)
+                outputs.write(self._folder / to_write[name], text)
 
     def write_tables(self, problems: Sequence[str]) -> None:
         """Writes the events of all files finished with these settings, and problems."""
@@ -282,18 +290,3 @@ class Results:
         found = events.get(clip_id(path), events.get(path.rpartition("/")[2], ()))
         names = self._truth.vocabulary.names
         return [report.NamedEvent(e.onset, e.offset, names[e.label]) for e in found]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-class _Clock:
-    def __init__(self, sample_rate: int, progress):
-        self._seconds_per_sample = 1 / sample_rate
-        self._samples = 0
-        self._progress = progress
-
-    def add(self, block: np.ndarray) -> None:
-        self._samples += len(block)
-        self._progress(self._samples * self._seconds_per_sample)

@@ -244,6 +244,25 @@ class BoxTracker:
         )
 
 
+class Clock:
+    """Tells how many seconds of a sound have gone by.
+
+    Args:
+      sample_rate: Of the sound, Hz.
+      progress: Called with the seconds after every block.
+    """
+
+    def __init__(self, sample_rate: int, progress: Callable[[float], object]):
+        self._seconds_per_sample = 1 / sample_rate
+        self._samples = 0
+        self._progress = progress
+
+    def add(self, block: np.ndarray) -> None:
+        """Takes the next samples, `[n]`."""
+        self._samples += len(block)
+        self._progress(self._samples * self._seconds_per_sample)
+
+
 class _Length:
     samples = 0
 

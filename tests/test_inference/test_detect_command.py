@@ -296,18 +296,37 @@ def test_a_second_run_does_only_what_is_new(detect, tmp_path, calls):
     assert (out / "detections.tsv").read_text() == table
 
     os.utime(sounds / "a.wav", (1, 1))  # changed
-    (out / "b.wav.tsv").unlink()  # result gone
     write_sound(sounds / "d.wav", 1)  # new
     detect(sounds)
-    assert calls == ["a.wav", "b.wav", "d.wav"]
+    assert calls == ["a.wav", "d.wav"]
     del calls[:]
 
-    detect(sounds, "--format", "json")  # more results
+    detect(sounds, "--scores")  # more results
     assert len(calls) == 4
     detect(sounds, "--threshold", 0.7)  # other results
     assert len(calls) == 8
     detect(sounds, "--threshold", 0.7)
     assert len(calls) == 8
+
+
+def test_another_format_is_written_without_listening_again(detect, tmp_path, calls):
+    formats = ("--format", "json,csv,audacity,raven")
+    sound, out, fresh = tmp_path / "a.wav", tmp_path / "out", tmp_path / "fresh"
+    write_sound(sound, 3)
+    detect(sound, *formats, out=fresh)
+    detect(sound)
+    del calls[:]
+    assert "1 were finished already" in detect(sound, *formats)[1]
+    assert "1 were finished already" in detect(sound)[1]
+    (out / "a.wav.tsv").unlink()
+    detect(sound)
+    assert calls == []
+    assert rows_of(out / "a.wav.tsv") == rows_of(out / "detections.tsv") != []
+    for ending in ("json", "csv", "audacity.txt", "raven.txt"):
+        name = f"a.wav.{ending}"
+        assert (out / name).read_text() == (fresh / name).read_text()
+    detect(sound, "--report")
+    assert calls == ["a.wav"]
 
 
 def test_a_stopped_run_goes_on(detect, tmp_path, calls, monkeypatch):

@@ -28,17 +28,28 @@ def test_what_is_added_is_there_after_reopening(journal, tmp_path):
         assert list(each.detections()) == [ONE, ONE._replace(onset=0.5), TWO]
         assert "a" in each and "c" not in each
         assert each["b"].source == "/in/b"
-        assert each.finished("a", "f2", ["a.csv"], tmp_path)
+        assert each.lacking("a", "f2", ["a.csv"], tmp_path) == []
 
 
-def test_finished_only_if_all_is_there_and_the_same(journal, tmp_path):
-    assert not journal.finished("c", "f2", [], tmp_path)
-    assert not journal.finished("a", "f1", ["a.csv"], tmp_path)
-    assert not journal.finished("a", "f2", ["a.csv", "a.json"], tmp_path)
+def test_lacking_is_what_is_not_there_or_not_known_to_be_the_same(journal, tmp_path):
+    assert journal.lacking("c", "f2", [], tmp_path) is None
+    assert journal.lacking("a", "f1", ["a.csv"], tmp_path) is None
+    assert journal.lacking("a", "f2", ["a.csv", "a.json"], tmp_path) == ["a.json"]
     (tmp_path / "a.json").touch()  # of another run: not known to be of this one
-    assert not journal.finished("a", "f2", ["a.csv", "a.json"], tmp_path)
+    assert journal.lacking("a", "f2", ["a.csv", "a.json"], tmp_path) == ["a.json"]
     (tmp_path / "a.csv").unlink()
-    assert not journal.finished("a", "f2", ["a.csv"], tmp_path)
+    assert journal.lacking("a", "f2", ["a.csv"], tmp_path) == ["a.csv"]
+
+
+def test_results_may_be_added(journal, tmp_path):
+    (tmp_path / "a.json").touch()
+    before = list(journal.detections())
+    journal.add_outputs("a", ["a.json", "a.csv"])
+    for each in (journal, reopened(journal)):
+        assert each["a"].outputs == ("a.tsv", "a.csv", "a.json")
+        assert each.lacking("a", "f2", ["a.json", "a.tsv"], tmp_path) == []
+        assert list(each.detections()) == before
+        assert each.events("b") == [TWO]
 
 
 def test_the_last_line_about_a_file_counts(journal):
@@ -59,11 +70,14 @@ def test_a_sound_is_there_once_under_its_last_name(journal):
 
 
 def test_files_of_other_settings_are_counted_and_left_out(journal):
-    journal.add("c", "/in/c", "f", [], [ONE], settings="s", problem="cut off")
+    journal.add(
+        "c", "/in/c", "f", [], [ONE], settings="s", problem="cut off", seconds=2.5
+    )
     for each in (journal, reopened(journal)):
         assert [row.filename for row in each.detections("s")] == ["c"]
         assert (each.n_of_other("s"), each.n_of_other("")) == (2, 1)
         assert (each["c"].problem, each["a"].problem) == ("cut off", "")
+        assert each["c"].seconds == 2.5
 
 
 def test_any_name_survives(journal):
