@@ -5,8 +5,8 @@ stopped; a finished run is left alone. Several processes run one training togeth
 docs/clusters.md.
 
 Exit status: 0 the run is finished; 1 refused, or nothing could be done; 2 wrong usage;
-3 finished, but for some cells of a grid; 75 told to stop by SIGTERM, saved, to be started
-again; 130 stopped by Ctrl-C.
+3 finished, but for some cells of a grid; 75 told to stop by SIGTERM, what was done is saved,
+to be started again; 130 stopped by Ctrl-C.
 """
 
 import functools
@@ -103,11 +103,16 @@ def main(argv: Sequence[str]) -> int:
     several = False
     try:
         several = join_others()
+        if not several:
+            preemption.heed()
         run_config(CONFIG.value.to_dict(), Path(WORKDIR.value))
         return 0
     except preemption.Preempted as notice:
         print(f"jaxsed: {notice}", file=sys.stderr)
         return preemption.STATUS
+    except preemption.Stopped:
+        message = "stopped by SIGTERM; the same command goes on from here"
+        status = preemption.STATUS
     except KeyboardInterrupt:
         message, status = "stopped; the same command goes on from here", 130
     except Exception as error:

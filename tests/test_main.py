@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ import pytest
 
 from jaxsed import main
 from jaxsed.errors import PartlyDone
+from jaxsed.training import preemption
 
 
 def start(*arguments):
@@ -38,10 +40,21 @@ def test_half_a_place_among_processes_is_one_line(tmp_path):
     assert "--num_processes and --process_id missing" in done.stderr
 
 
-def test_what_is_done_but_for_some_cells_ends_with_status_3(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "ends, status, said",
+    [
+        (PartlyDone("1 of 6 cells failed"), 3, "1 of 6 cells failed"),
+        (preemption.Stopped(), 75, "stopped by SIGTERM; the same command goes on from"),
+        (KeyboardInterrupt(), 130, "stopped; the same command goes on from here"),
+    ],
+)
+def test_how_a_run_ended_is_its_status(monkeypatch, capsys, ends, status, said):
     def run_config(config, workdir):
-        raise PartlyDone("1 of 6 cells failed")
+        assert signal.getsignal(signal.SIGTERM) != before
+        raise ends
 
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back
     no_flag = SimpleNamespace(value=None)
     config = SimpleNamespace(value=SimpleNamespace(to_dict=dict))
     for name in ("COORDINATOR", "NUM_PROCESSES", "PROCESS_ID", "MULTIHOST"):
@@ -49,8 +62,12 @@ def test_what_is_done_but_for_some_cells_ends_with_status_3(monkeypatch, capsys)
     monkeypatch.setattr(main, "CONFIG", config)
     monkeypatch.setattr(main, "WORKDIR", SimpleNamespace(value="run"))
     monkeypatch.setattr(main, "run_config", run_config)
-    assert main.main(["jaxsed"]) == 3
-    assert capsys.readouterr().err == "jaxsed: 1 of 6 cells failed\n"
+    try:
+        assert main.main(["jaxsed"]) == status
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    error = capsys.readouterr().err
+    assert error.startswith(f"jaxsed: {said}") and error.count("\n") == 1
 
 
 def test_programs_are_kept_in_the_run_unless_the_environment_says_where(

@@ -6,7 +6,9 @@ catches the signal in whichever process it arrives, on a step that all of them r
 
 import contextlib
 import itertools
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -18,6 +20,7 @@ STATUS = 75
 
 # The service counts calls, and a process may run several trainings.
 _calls = itertools.count(1)
+_AGAIN_SECONDS = 0.1
 
 
 class Preempted(Exception):
@@ -39,10 +42,46 @@ class Interrupted(Exception):
     """The signal came inside `Notice.interrupting`."""
 
 
+class Stopped(KeyboardInterrupt):
+    """The signal came where nothing has to be saved, and ends the process as Ctrl-C does."""
+
+
+def heed() -> None:
+    """From now on SIGTERM raises `Stopped`, but while a `Notice` is open.
+
+    So it ends tests, ensembles, and what is between the trainings of a grid. For one
+    process: of several, JAX catches the signal.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda dropped: _told_again(dropped) or report(dropped)
+
+
+def _stop(number, frame) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what cleans up is left in peace
+    raise Stopped
+
+
+def _told_again(dropped) -> bool:
+    """Sends the signal anew if it came in a finaliser, where Python drops exceptions.
+
+    Much is freed when a training returns, so that this is no rare thing.
+    """
+    if not isinstance(dropped.exc_value, Stopped):
+        return False
+    signal.signal(signal.SIGTERM, _stop)
+    tell = (os.getpid(), signal.SIGTERM)
+    again = threading.Timer(_AGAIN_SECONDS, os.kill, tell)
+    again.daemon = True
+    again.start()
+    return True
+
+
 class Notice:
     """Listens for SIGTERM while it is open (`with Notice() as notice`).
 
-    A second signal changes nothing: what is being saved is finished.
+    A second signal changes nothing: what is being saved is finished. One that nobody
+    asked for any more, as it came after the last step, is passed on at the end.
     """
 
     def __init__(self):
@@ -59,6 +98,8 @@ class Notice:
     def __exit__(self, *exception) -> None:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
+            if self._received and exception[0] is None and callable(self._before):
+                self._before(signal.SIGTERM, None)
 
     def must_stop(self) -> bool:
         """Whether to save and stop now; all processes ask once after each step."""
