@@ -5,6 +5,8 @@ function that draws them an example (see `draws.py`). Numbers are those of the r
 code (PretrainedSED `helpers/augment.py`) unless said otherwise.
 """
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 
@@ -13,19 +15,23 @@ from jaxsed.augment import draws
 Batch = dict[str, jax.Array]
 
 FRAME_TARGETS = ("labels", "teacher")
+MEL_FRAMES_PER_LABEL = 4  # 10 ms in all front-ends, and 40 ms
 
 
-def mel_frames_per_label(batch: Batch) -> int:
-    """Returns how many mel frames one label frame lasts, a whole number.
+def mel_frames_per_label(batch: Batch) -> Fraction:
+    """Returns how many mel frames one label frame lasts: 4, 2, 4/3 or 1.
 
     10 s are 250 label frames and 998 to 1001 mel frames, depending on how a front-end
-    pads: 4. Where the batch has no frame targets, there is nothing to keep in step with:
-    1.
+    pads: 4. At time compression C there are C times fewer mel frames: 4 / C. Where the
+    batch has no frame targets, there is nothing to keep in step with: 1.
     """
     for name in FRAME_TARGETS:
         if name in batch:
-            return max(1, round(batch["mel"].shape[1] / batch[name].shape[1]))
-    return 1
+            full = MEL_FRAMES_PER_LABEL * batch[name].shape[1]
+            factor = round(full / batch["mel"].shape[1])
+            factor = min(max(factor, 1), MEL_FRAMES_PER_LABEL)
+            return Fraction(MEL_FRAMES_PER_LABEL, factor)
+    return Fraction(1)
 
 
 def roll_time(frames: jax.Array, shift: jax.Array, period: int) -> jax.Array:
@@ -50,21 +56,24 @@ def roll_time(frames: jax.Array, shift: jax.Array, period: int) -> jax.Array:
 
 
 def roll_shifts(
-    drawn_frames: jax.Array, frames_per_label: int, snap: bool
+    drawn_frames: jax.Array, frames_per_label: Fraction | int, snap: bool
 ) -> tuple[jax.Array, jax.Array]:
     """Returns int32 shifts `(mel frames, label frames)` of drawn, real ones.
 
     Args:
         drawn_frames: float32, mel frames.
         frames_per_label: mel frames a label frame lasts.
-        snap: move the spectrogram by whole label frames, so that both move exactly
-            alike. False is the released code: the draw is cut to a whole mel frame and
-            labels go round-half-even(shift / 4), up to 20 ms off.
+        snap: move the spectrogram by whole label frames (three at a time where three
+            last four mel frames), so that both move exactly alike. False is the released
+            code: the draw is cut to a whole mel frame and labels go
+            round-half-even(shift / 4), up to 20 ms off.
     """
+    mel_step, label_step = frames_per_label.numerator, frames_per_label.denominator
     mel_shift = jnp.trunc(drawn_frames)
-    label_shift = jnp.round(mel_shift / frames_per_label)
+    label_shift = jnp.round(mel_shift * label_step / mel_step)
     if snap:
-        mel_shift = label_shift * frames_per_label
+        n_steps = jnp.round(mel_shift / mel_step)
+        mel_shift, label_shift = n_steps * mel_step, n_steps * label_step
     return mel_shift.astype(jnp.int32), label_shift.astype(jnp.int32)
 
 
@@ -88,8 +97,9 @@ def random_time_roll(
             of 10 s is 1.25 s).
         reach: not 0: whole mel frames, uniform from minus this part of the clip up to
             it, instead (AST, Speech Commands: 10 frames).
-        snap: see `roll_shifts`. Also closes the circle at a whole label frame; the
-            released code rolls all mel frames.
+        snap: see `roll_shifts`. Also closes the circle at a whole label frame (at
+            the nearest mel frame to one, where it lasts 4/3); the released code rolls
+            all mel frames.
     """
     n_examples, n_frames, _ = batch["mel"].shape
     coin_key, shift_key = jax.random.split(key)
@@ -106,7 +116,7 @@ def random_time_roll(
     mel_shift, label_shift = roll_shifts(drawn, frames_per_label, snap)
     period = n_frames
     if snap:
-        period = round(n_frames / frames_per_label) * frames_per_label
+        period = round(round(n_frames / frames_per_label) * frames_per_label)
     rolled = {"mel": roll_time(batch["mel"], mel_shift, period)}
     for name in FRAME_TARGETS:
         if name in batch:
@@ -142,21 +152,23 @@ def random_time_mask(
         batch: `mel [b, t, f]` and any of `labels`, `teacher [b, t', c]`.
         probability: of an example being masked.
         min_part: shortest mask, as a part of the clip.
-        max_part: upper bound of the mask's length (exclusive, in label frames).
+        max_part: upper bound of the mask's length (exclusive, in label frames; in steps
+            of three where three last four mel frames).
         per_batch: the same mask for the whole batch (released).
     """
     n_examples, n_frames, _ = batch["mel"].shape
     frames_per_label = mel_frames_per_label(batch)
-    n_labels = round(n_frames / frames_per_label)
-    shortest = int(n_labels * min_part)
-    longest = max(int(n_labels * max_part), shortest + 1)
+    mel_step, label_step = frames_per_label.numerator, frames_per_label.denominator
+    n_steps = round(n_frames / frames_per_label) // label_step
+    shortest = int(n_steps * min_part)
+    longest = max(int(n_steps * max_part), shortest + 1)
     coin, length, start = draws.uniforms(key, n_examples, 3, per_batch).T
     width = shortest + draws.integers(length, longest - shortest)
-    first = draws.integers(start, jnp.maximum(n_labels - width, 1))
+    first = draws.integers(start, jnp.maximum(n_steps - width, 1))
     width = jnp.where(coin < probability, width, 0)
-    mel = mask_time(batch["mel"], first * frames_per_label, width * frames_per_label)
+    mel = mask_time(batch["mel"], first * mel_step, width * mel_step)
     targets = {
-        name: mask_time(batch[name], first, width)
+        name: mask_time(batch[name], first * label_step, width * label_step)
         for name in FRAME_TARGETS
         if name in batch
     }

@@ -105,6 +105,27 @@ def test_other_frame_rates_keep_step():
     assert not np.array_equal(rolled["labels"], batch["labels"])
 
 
+def test_a_third_of_the_mel_frames_keeps_step():
+    """30 ms mel frames, as at time compression 3: four are three label frames."""
+    mel = np.zeros((12, 334, 1), np.float32)
+    labels = np.zeros((12, 250, 1), np.float32)
+    mel[:, 132:136], labels[:, 99:102] = 1, 1
+    batch = {"mel": jnp.asarray(mel), "labels": jnp.asarray(labels)}
+    rolled = run(timeline.random_time_roll, batch, probability=1.0, sigma=0.15)
+    sounding = np.asarray(rolled["mel"][:, :, 0]).argmax(axis=1)
+    labelled = np.asarray(rolled["labels"][:, :, 0]).argmax(axis=1)
+    assert len(set(labelled.tolist())) > 6
+    assert np.array_equal(3 * sounding, 4 * labelled)
+
+    everywhere = {name: jnp.ones_like(rows) for name, rows in batch.items()}
+    masked = run(timeline.random_time_mask, everywhere, probability=1.0)
+    for clip in range(12):
+        silent = np.flatnonzero(masked["mel"][clip, :, 0] == 0)
+        unlabelled = np.flatnonzero(masked["labels"][clip, :, 0] == 0)
+        assert 3 * silent.min() == 4 * unlabelled.min()
+        assert 3 * len(silent) == 4 * len(unlabelled) > 0
+
+
 def test_shift_has_the_released_spread(golden):
     for n_frames in (998, 1000, 1001):
         sigma = int(n_frames * 0.125)
