@@ -101,7 +101,7 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
             with notice.interrupting():
                 given = gather(config, workdir, task.scorer, data, program, mesh)
         except preemption.Interrupted as error:
-            raise preemption.Preempted(0, config["steps"]) from error
+            raise preemption.Stopped from error  # of frames, what is finished is kept
         state, passed, log = fit(
             config,
             workdir,

@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import signal
+import time
 
 import jax
 import numpy as np
@@ -8,7 +11,8 @@ import pytest
 import jaxsed
 from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
-from jaxsed.stages import strong, weak
+from jaxsed.stages import strong, train, weak
+from jaxsed.training import preemption
 from jaxsed.training.logs import read_metrics
 from jaxsed.weights import files
 
@@ -53,6 +57,17 @@ def test_a_model_trained_on_frames_scores_clips_by_their_mean_frame(finished):
         np.testing.assert_array_equal, params["weak_head"], params["strong_head"]
     )
     assert description["provenance"]["fresh"] == {}
+
+
+def test_told_to_stop_while_its_start_is_gathered(small, tmp_path, monkeypatch):
+    def gather(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(train, "gather", gather)
+    # It may have begun long ago: nothing is said of steps.
+    with pytest.raises(preemption.Stopped):
+        strong.run(small(), tmp_path)
 
 
 def test_another_config_in_the_same_folder_is_refused(finished, small):
