@@ -1,6 +1,7 @@
 """Windows through a model, some at a time."""
 
 import collections
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -30,14 +31,15 @@ class BatchedModel:
         of 1, 2, 4, ..., so that few programs are compiled.
 
     Raises:
-      InputError: `batch_size` is not positive.
+      InputError: `batch_size` is not positive, or the device's memory does not suffice.
     """
 
     def __init__(self, model, params: Mapping[str, Any], batch_size: int):
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; expected at least 1")
         self._batch_size = batch_size
-        self._params = jax.device_put(multiplied_in(params, model.dtype))
+        with self._enough_memory():
+            self._params = jax.device_put(multiplied_in(params, model.dtype))
 
         # All outputs at once: the work is the same, and only what is asked for leaves
         # the device.
@@ -65,15 +67,17 @@ class BatchedModel:
           `(window, values)` in order; float32 values of that window alone.
 
         Raises:
-          InputError: The model gives NaN or infinity.
+          InputError: The model gives NaN or infinity, or the device's memory does not
+            suffice.
         """
         pending = collections.deque()
         for batch in self._batches(windows):
-            pending.append((batch, self._start(batch)[output]))
+            with self._enough_memory():
+                pending.append((batch, self._start(batch)[output]))
             if len(pending) > 1:
-                yield from _paired(*pending.popleft())
+                yield from self._paired(*pending.popleft())
         for batch, values in pending:
-            yield from _paired(batch, values)
+            yield from self._paired(batch, values)
 
     def _start(self, batch: list[Window]) -> dict[str, jax.Array]:
         size = min(self._batch_size, 1 << (len(batch) - 1).bit_length())
@@ -91,14 +95,27 @@ class BatchedModel:
             while batch := list(itertools.islice(alike, self._batch_size)):
                 yield batch
 
+    def _paired(
+        self, batch: list[Window], values: jax.Array
+    ) -> Iterator[tuple[Window, np.ndarray]]:
+        with self._enough_memory():  # what was started may fail as late as this
+            values = np.asarray(values, np.float32)[: len(batch)]
+        if not np.isfinite(values).all():
+            raise InputError(
+                "the model gives NaN or infinite values; its training diverged, use an "
+                "earlier checkpoint"
+            )
+        yield from zip(batch, values)
 
-def _paired(
-    batch: list[Window], values: jax.Array
-) -> Iterator[tuple[Window, np.ndarray]]:
-    values = np.asarray(values, np.float32)[: len(batch)]
-    if not np.isfinite(values).all():
-        raise InputError(
-            "the model gives NaN or infinite values; its training diverged, use an "
-            "earlier checkpoint"
-        )
-    yield from zip(batch, values)
+    @contextlib.contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise InputError(
+                f"the memory of {jax.devices()[0].device_kind} does not suffice for "
+                f"{self._batch_size} windows at a time: give a smaller batch size, or end "
+                "what else uses it"
+            ) from error

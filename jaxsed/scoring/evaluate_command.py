@@ -1,7 +1,8 @@
 """Evaluates stored scores against true events: PSDS, pAUROC, F-measures, error rate.
 
 SCORES is a folder of scores written by jaxsed (scores.json, logits.npy), or a folder
-of one TSV a clip in the format of sed_scores_eval (onset, offset, one column a class).
+of one TSV a clip in the format of sed_scores_eval (onset, offset, one column a class), or
+of the npz that `jaxsed detect --scores-format npz` writes.
 
 EVENTS is a folder that `jaxsed prepare` wrote for a split, which has durations, too; or a
 table with the columns of AudioSet Strong (segment_id, start_time_seconds,

@@ -174,6 +174,22 @@ def test_wrong_options_are_refused(model_folder):
         jaxsed.load("nowhere")
 
 
+@pytest.mark.parametrize(
+    ("what", "expected", "message"),
+    [
+        ("RESOURCE_EXHAUSTED: Out of memory", InputError, "8 windows .* smaller batch"),
+        ("INTERNAL: other", jax.errors.JaxRuntimeError, "INTERNAL"),
+    ],
+)
+def test_a_device_without_enough_memory(detector, monkeypatch, what, expected, message):
+    def full(*arguments):
+        raise jax.errors.JaxRuntimeError(what)
+
+    monkeypatch.setattr(detector._computed, "_compute", full)
+    with pytest.raises(expected, match=message):
+        detector.logits(np.zeros((1, 16_000), np.float32))
+
+
 def test_a_model_that_diverged_is_refused(model_folder, tmp_path):
     params, description = files.load_model(model_folder)
     params["strong_head"]["bias"] = np.full(4, np.nan, np.float32)
