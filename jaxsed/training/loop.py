@@ -26,6 +26,9 @@ from jaxsed.training.until import NEVER, Until
 Evaluator = Callable[[Params], Mapping[str, float]]
 
 NAMED_CLIPS = 6  # that a message lists; the others are in a file
+# Measurements of a step that have to be finite. A loss may be where its gradient is not,
+# and then the parameters are spoilt, with no later step to tell after the last one.
+FINITE = {"loss": "loss", "grad_norm": "gradient"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +96,8 @@ def fit(
 
     At a step with several duties the order is: log, save, evaluate. A checkpoint of
     step k therefore vouches for every logged line up to k but the evaluation, and,
-    since saving logs first, for a finite loss in every step up to k. An evaluation that
-    a stopped run still owes comes first when it goes on.
+    since saving logs first, for a finite loss and gradient in every step up to k. An
+    evaluation that a stopped run still owes comes first when it goes on.
 
     Args:
         state: where to begin; 0 or a restored step.
@@ -120,7 +123,7 @@ def fit(
         then it is the state that was evaluated.
 
     Raises:
-        Diverged: the loss is no longer finite; names step and clips.
+        Diverged: loss or gradient are no longer finite; names step and clips.
         Preempted: `notice` came, and all is saved.
     """
     step = int(state.step)
@@ -197,9 +200,10 @@ class _Window:
     def close(self, step: int) -> dict[str, float]:
         fetched = jax.device_get(self._measurements)
         for i, measurements in enumerate(fetched):
-            if not np.isfinite(measurements["loss"]):
-                loss = float(measurements["loss"])
-                raise _NotFinite(self._first + i, loss, self._rows[i])
+            for name, said in FINITE.items():
+                if not np.isfinite(measurements[name]):
+                    value = float(measurements[name])
+                    raise _NotFinite(self._first + i, said, value, self._rows[i])
         seconds = max(time.perf_counter() - self._since, 1e-9)
         clips_per_second = self._clips * jax.process_count() / seconds
         values = {
@@ -212,28 +216,29 @@ class _Window:
 
 
 class Diverged(InputError):
-    """The loss of a run is no longer finite; the same settings will end there again."""
+    """A run's loss or gradient is not finite; the same settings will end there again."""
 
 
 class _NotFinite(Exception):
-    """A loss that is infinite or no number.
+    """A loss or gradient that is infinite or no number.
 
     Args:
-        step: whose loss it is.
-        loss: what it is.
+        step: whose it is.
+        name: which of the two.
+        value: what the loss, or the norm of the gradient, is.
         rows: int [b], of this process's part of the batch, in the training data.
     """
 
-    def __init__(self, step: int, loss: float, rows: np.ndarray):
-        super().__init__(step, loss)
-        self.step, self.loss, self.rows = step, loss, rows
+    def __init__(self, step: int, name: str, value: float, rows: np.ndarray):
+        super().__init__(step, name, value)
+        self.step, self.name, self.value, self.rows = step, name, value, rows
 
 
 @contextlib.contextmanager
 def _stopping_well(
     checkpoints: Checkpoints, log: MetricsLog, clip_ids: Sequence[str]
 ) -> Iterator[None]:
-    """Has what was saved on disk before a run stops, and says of a loss why it does."""
+    """Has what was saved on disk before a run stops; says why, of one that diverged."""
     try:
         yield
     except preemption.Preempted:
@@ -243,7 +248,7 @@ def _stopping_well(
         checkpoints.wait()
         rows = multihost_utils.process_allgather(error.rows, tiled=True)
         clips = [str(clip_ids[row]) for row in rows]
-        report = {"step": error.step, "loss": str(error.loss), "clips": clips}
+        report = {"step": error.step, error.name: str(error.value), "clips": clips}
         path = log.write_report("not_finite", report)
         saved = checkpoints.latest_step
         kept = (
@@ -252,7 +257,7 @@ def _stopping_well(
         shown = ", ".join(clips[:NAMED_CLIPS])
         more = len(clips) - NAMED_CLIPS
         raise Diverged(
-            f"the loss of step {error.step} is {error.loss} ({kept}): lower "
+            f"the {error.name} of step {error.step} is {error.value} ({kept}): lower "
             f"optim.max_lr, set optim.clip_norm, or look at its clips {shown}"
             + (f" and {more} more, all in {path}" if more > 0 else "")
         ) from error
