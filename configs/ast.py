@@ -30,10 +30,12 @@ Settings: `egs/*/run*.sh`, `src/traintest.py` and `src/dataloader.py` of YuanGon
 the first four; From Coarse to Fine, section 3.2, for the others: AudioSet's, 20 epochs,
 without mixup and averaging (and without balanced sampling, as they are balanced). Where
 loss and statistics are stated nowhere, they are those of the authors' later recipes
-(VGGSound: BCE, VoxCeleb: CE); Kinetics-Sounds takes AudioSet's. Three things differ here:
+(VGGSound: BCE, VoxCeleb: CE); Kinetics-Sounds takes AudioSet's. What differs here:
 every clip is filled up to AudioSet's 1024 frames, where the originals have a table of
 positions for 512 (ESC-50) and 128 (Speech Commands); ESC-50 is one fold a run; and mean
-and mixup are taken of the 10, 5 or 1 s that are cut out, not of the whole file.
+and mixup are taken of the 10, 5 or 1 s that are cut out, not of the whole file. In training
+these are cut from a random place of what is longer, as VoxCeleb's utterances are, where
+the originals take its beginning.
 
 Cost: docs/plan.md.
 """

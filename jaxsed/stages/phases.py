@@ -155,16 +155,25 @@ def run(
         stages: name -> stage.
 
     Raises:
-        InputError: as `as_chain` and `chain.run`; or `until` of the training names a
-            metric that its evaluations do not find.
+        InputError: as `as_chain` and `chain.run`; or a phase's encoder cannot have its
+            compression, or `until` of the training names a metric that its evaluations do
+            not find.
     """
     phases = as_chain(config)
-    # Now, and not when the last phase begins, which is the only one to have it.
-    training = config["training"]
-    logged = (f"eval/{metric}" for metric in training["eval"]["metrics"])
-    Until(**training["until"]).check(logged)
+    _check_later_phases(phases)
     chain.run(phases, workdir, stages)
     processes.on_first(lambda: _gather(phases, workdir))
+
+
+def _check_later_phases(phases: Mapping[str, Any]) -> None:
+    """Refuses now what a phase would refuse when those before it have been trained."""
+    from jaxsed.models import sed  # configs, which import this file, build no model
+
+    for name in phases["order"]:
+        link = phases["links"][name]
+        sed.build(n_classes=1, **link["model"])
+        logged = (f"eval/{metric}" for metric in link["eval"]["metrics"])
+        Until(**link["until"]).check(logged)
 
 
 def _gather(phases: Mapping[str, Any], workdir: Path) -> None:

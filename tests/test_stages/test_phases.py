@@ -80,9 +80,13 @@ def test_steps_for_each_phase_are_asked_for(small):
         phases.as_chain(config)
 
 
-def test_what_is_to_end_the_last_phase_is_checked_before_the_first(small, tmp_path):
+def test_what_later_phases_would_refuse_is_checked_before_the_first(small, tmp_path):
     config = config_of(small, until={"metric": "eval/mpa", "value": 0.5})
     with pytest.raises(InputError, match=r"until\.metric 'eval/mpa': did you mean"):
+        phases.run(config, tmp_path / "run", STAGES)
+    swin = {"model.encoder": "tiny_htsat", "model.head": "token_semantic"}
+    config = phases.in_phases(small(**swin), "fshift", (4, 3, 1), (2, 2, 2))
+    with pytest.raises(InputError, match="compression=fshift-3: HTS-AT's image"):
         phases.run(config, tmp_path / "run", STAGES)
     assert not (tmp_path / "run").exists()
 
