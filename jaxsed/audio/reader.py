@@ -18,6 +18,9 @@ KINDS = ("missing", "undecodable", "empty", "non_finite")
 # Decoding goes through blocks: headers may promise any length. libsndfile is asked for
 # less at a time, because the piece in which a broken file ends is lost.
 _BLOCK_FRAMES, _PIECE_FRAMES = 65_536, 4096
+# On Windows descriptors belong to a C library, and libsndfile may be built with another
+# (its documentation of sf_open_fd); elsewhere they are the fastest way.
+_TAKES_DESCRIPTORS = os.name != "nt"
 # Rates outside are broken headers; a rate of 1 Hz would blow up 16,000 times.
 _SANE_RATES_HZ = (1_000, 1_000_000)
 
@@ -137,10 +140,12 @@ class Reader:
         return sound
 
     def _open_whole(self, file) -> soundfile.SoundFile:
-        # By descriptor, not by name: libsndfile then cannot be misled by an ending.
+        # Not by name: libsndfile then cannot be misled by an ending.
         file.seek(0)
-        on_disk = isinstance(file, io.FileIO)
-        return _ForwardSoundFile(file.fileno() if on_disk else file, closefd=False)
+        by_descriptor = _TAKES_DESCRIPTORS and isinstance(file, io.FileIO)
+        return _ForwardSoundFile(
+            file.fileno() if by_descriptor else file, closefd=False
+        )
 
     def _open_piped(self, file, audio_start: int) -> soundfile.SoundFile:
         """Opens an MPEG stream as a pipe: read to its end, whatever its length."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from jaxsed.audio import reader as reader_module
 from jaxsed.audio.decode import AudioError, decode, load_mono, stream_mono
 from jaxsed.audio.reader import KINDS, Reader
 from jaxsed.errors import InputError
@@ -91,6 +92,17 @@ def test_a_truncated_file_gives_what_is_there(ending):
     assert not reference.truncated
     intact = len(cut.samples) - 5_000
     assert np.array_equal(cut.samples[:intact], reference.samples[:intact])
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_files_are_read_without_descriptors_too(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(encoded(tone(0.5), **FORMATS[ending]))
+    expected = decode(path)
+    monkeypatch.setattr(reader_module, "_TAKES_DESCRIPTORS", False)
+    found = decode(path)
+    assert np.array_equal(found.samples, expected.samples)
+    assert found[1:] == expected[1:]
 
 
 @pytest.mark.parametrize("ending", ["wav", "flac", "mp3"])
