@@ -142,10 +142,8 @@ class Reader:
     def _open_whole(self, file) -> soundfile.SoundFile:
         # Not by name: libsndfile then cannot be misled by an ending.
         file.seek(0)
-        by_descriptor = _TAKES_DESCRIPTORS and isinstance(file, io.FileIO)
-        return _ForwardSoundFile(
-            file.fileno() if by_descriptor else file, closefd=False
-        )
+        on_disk = _TAKES_DESCRIPTORS and isinstance(file, io.FileIO)
+        return _ForwardSoundFile(file.fileno() if on_disk else file, closefd=False)
 
     def _open_piped(self, file, audio_start: int) -> soundfile.SoundFile:
         """Opens an MPEG stream as a pipe: read to its end, whatever its length."""
