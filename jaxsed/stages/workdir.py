@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxsed import locks
 from jaxsed.atomic import replacing
-from jaxsed.dotted import differences
+from jaxsed.dotted import differences, flat
 from jaxsed.errors import InputError
 from jaxsed.training import processes
 
@@ -116,14 +116,37 @@ def _writing(workdir: Path) -> Iterator[None]:
 def _check_same(
     workdir: Path, before: Any, given: Any, may_change: Sequence[str]
 ) -> None:
+    values_before, values_given = flat(before), flat(given)
     changed = sorted(
         name
         for name in differences(before, given)
         if not f".{name}".endswith(tuple(f".{key}" for key in MAY_CHANGE))
         and not f"{name}.".startswith(tuple(f"{key}." for key in may_change))
+        and not _is_same_place(workdir, values_before.get(name), values_given.get(name))
     )
     if changed:
         raise InputError(
             f"{workdir} holds a run with another {', '.join(changed[:5])}: use "
             "another --workdir, or remove that folder to start afresh"
         )
+
+
+def _is_same_place(workdir: Path, before: Any, given: Any) -> bool:
+    """Whether two values name one place in the folder of a run that this is a part of.
+
+    A chain or grid tells its parts where things lie in its folder, which may be called
+    otherwise now (`runs/demo`, `/home/me/runs/demo`) or have moved. Whether the chain
+    itself says the same as before, its own `config.json` tells.
+    """
+    if isinstance(before, list) and isinstance(given, list):
+        return len(before) == len(given) and all(
+            old == new or _is_same_place(workdir, old, new)
+            for old, new in zip(before, given)
+        )
+    if not (isinstance(before, str) and isinstance(given, str)):
+        return False
+    return any(
+        given.startswith(f"{folder}/") and before.endswith(given[len(str(folder)) :])
+        for folder in workdir.parents
+        if (folder / _CONFIG).is_file()
+    )

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,27 @@ def test_what_was_refused_before_it_began_may_be_corrected(tmp_path):
     (tmp_path / "weak" / "metrics.jsonl").touch()
     with pytest.raises(InputError, match=r"another links\.weak\.seed"):
         claim(tmp_path, {"links": {"weak": CONFIG}})
+
+
+def test_links_of_a_chain_go_on_where_its_folder_is_called_otherwise(
+    tmp_path, monkeypatch
+):
+    def chain_in(folder, init="weak"):
+        agree(folder, {"links": {"student": {"init": f"@/{init}/model"}}})
+        link = {"init": f"{folder}/weak/model", "rows": [["a", f"{folder}/b"], ["c"]]}
+        agree(folder / "student", link | {"init": f"{folder}/{init}/model"})
+
+    monkeypatch.chdir(tmp_path)
+    chain_in(Path("runs/demo"))
+    chain_in(tmp_path / "runs/demo")
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    chain_in(tmp_path / "moved/demo")
+    said = json.loads((tmp_path / "moved/demo/student/config.json").read_text())
+    assert said["init"] == f"{tmp_path}/moved/demo/weak/model"
+    with pytest.raises(InputError, match=r"another links\.student\.init"):
+        chain_in(tmp_path / "moved/demo", init="other")
+    with pytest.raises(InputError, match="student holds a run with another init, rows"):
+        agree(tmp_path / "moved/demo/student", {"init": "/weak/model", "rows": [[]]})
 
 
 def test_a_run_may_go_on_by_other_means(tmp_path):
