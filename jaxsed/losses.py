@@ -142,10 +142,7 @@ def distillation(
     Raises:
         InputError: shapes differ, or `weight` is not in [0, 1].
     """
-    if not 0 <= weight <= 1:
-        raise InputError(
-            f"the distillation weight is {weight}: choose a value from 0 to 1"
-        )
+    check_weight(weight)
     _check(logits, labels, "labels")
     _check(logits, teacher, "teacher")
     n_clips = logits.shape[0]
@@ -163,6 +160,21 @@ def distillation(
         "teacher_bce": _mean_over_clips(teacher_bce, has_teacher),
         "teacher_part": has_teacher.astype(jnp.float32).mean(),
     }
+
+
+def check_weight(weight: float) -> None:
+    """Refuses what is no part of a loss.
+
+    Args:
+        weight: of the teachers, see `distillation`.
+
+    Raises:
+        InputError: it is not in [0, 1].
+    """
+    if not 0 <= weight <= 1:
+        raise InputError(
+            f"the distillation weight is {weight}: choose a value from 0 to 1"
+        )
 
 
 def _per_clip(logits: jax.Array, targets: jax.Array) -> jax.Array:

@@ -188,8 +188,17 @@ def make_loss(
         inputs: see `build_program`.
         patchout_part: of the time steps, not seen by the encoder, see
             `training.patchout`.
+
+    Raises:
+        InputError: unknown `remat`, or the encoder cannot do without steps.
     """
-    fixed = jax.tree.map(Fixed, frozen)
+    # What is impossible is refused here, not when the first step is traced: that is after
+    # an evaluation, which may take an hour.
+    with (
+        patchout(patchout_part, model.encoder, key=None),
+        layers(remat, model.encoder.layer_names),
+    ):
+        fixed = jax.tree.map(Fixed, frozen)
 
     def loss_fn(params: Params, batch: dict, key: jax.Array):
         # The backward pass then ends at the lowest layer that is trained.

@@ -23,9 +23,10 @@ def task(config: Mapping[str, Any]) -> train.Task:
     """Returns the stage: it distils when `config.teacher.logits` is given.
 
     Raises:
-        InputError: an unknown head, or data that cannot be opened.
+        InputError: an unknown head, a weight that is none, or data that cannot be opened.
     """
     teacher = config["teacher"]
+    losses.check_weight(teacher["weight"])
 
     def supervised(logits, out, batch):
         if "times_known" not in batch:

@@ -24,10 +24,11 @@ def task(config: Mapping[str, Any]) -> train.Task:
 
     Raises:
         InputError: the loss is unknown, does not fit the labels, or is none to distil
-            with.
+            with; or the weight of the teachers is none.
     """
     loss = config["clip_loss"] or LOSSES[_labels(config["data"]["train"])]
     check_known("clip_loss", loss, LOSSES.values())
+    losses.check_weight(config["teacher"]["weight"])
     if loss == "ce":
         _check_single(config)
 

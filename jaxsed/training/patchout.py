@@ -64,7 +64,7 @@ class Thinning:
 
 
 @contextlib.contextmanager
-def patchout(part: float, encoder: Any, key: jax.Array) -> Iterator[None]:
+def patchout(part: float, encoder: Any, key: jax.Array | None) -> Iterator[None]:
     """Within it, the model that is applied sees but a part of every clip's time.
 
     Enter it before `remat.layers`, whose layers are computed twice.
@@ -72,7 +72,8 @@ def patchout(part: float, encoder: Any, key: jax.Array) -> Iterator[None]:
     Args:
         part: of the time steps, to be left out; from 0 (nothing happens) to less than 1.
         encoder: the attribute `encoder` of the module that is applied.
-        key: draws which steps, the same ones for all clips of the batch.
+        key: draws which steps, the same ones for all clips of the batch; None where no
+            model is applied within it.
 
     Raises:
         InputError: `part` is out of range, or the encoder is not a plain vision

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxsed import losses, optim
+from jaxsed.errors import InputError
 from jaxsed.models import sed
 from jaxsed.models.operations import operations
 from jaxsed.stages.program import abstract_params, make_loss, make_prepare
@@ -84,6 +85,20 @@ def products(of_gradients, *frozen):
     }
     computed = jax.grad(loss) if of_gradients else loss
     return operations(computed, shapes, batch).products
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"patchout_part": 0.5}, "patchout=0.5: this encoder cannot do without some"),
+        ({"patchout_part": 1.5}, "patchout=1.5: expected a part"),
+        ({"remat": "all"}, "unknown remat 'all'"),
+    ],
+)
+def test_what_is_impossible_is_refused_before_anything_is_computed(settings, message):
+    model = sed.build("tiny_frame_mn06", 3)
+    with pytest.raises(InputError, match=message):
+        make_loss(model, None, {}, **settings)
 
 
 def test_nothing_is_computed_backwards_of_what_is_frozen():

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
+from jaxsed.errors import InputError
 from jaxsed.stages import strong, train, weak
 from jaxsed.weights import files, fresh, named
 
@@ -14,6 +15,12 @@ def with_labels_of_clips(source, folder):
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"annotation": "clips"}))
     return str(folder)
+
+
+@pytest.mark.parametrize("stage", [weak, strong])
+def test_a_weight_of_teachers_that_is_none_is_refused_at_once(small, stage):
+    with pytest.raises(InputError, match="the distillation weight is 2"):
+        stage.task(small(**{"teacher.weight": 2.0}))
 
 
 def test_what_clips_without_times_have_taught_is_kept(small, scenes, tmp_path):
