@@ -146,7 +146,7 @@ def _is_same_place(workdir: Path, before: Any, given: Any) -> bool:
     if not (isinstance(before, str) and isinstance(given, str)):
         return False
     return any(
-        given.startswith(f"{folder}/") and before.endswith(given[len(str(folder)) :])
+        f"/{before}".endswith(f"/{Path(given).relative_to(folder)}")
         for folder in workdir.parents
-        if (folder / _CONFIG).is_file()
+        if (folder / _CONFIG).is_file() and Path(given).is_relative_to(folder)
     )

@@ -62,13 +62,19 @@ def test_links_of_a_chain_go_on_where_its_folder_is_called_otherwise(
 ):
     def chain_in(folder, init="weak"):
         agree(folder, {"links": {"student": {"init": f"@/{init}/model"}}})
-        link = {"init": f"{folder}/weak/model", "rows": [["a", f"{folder}/b"], ["c"]]}
-        agree(folder / "student", link | {"init": f"{folder}/{init}/model"})
+        link = {
+            "init": f"{folder / init}/model",
+            "rows": [["a", f"{folder / 'b'}"], []],
+        }
+        agree(folder / "student", link)
 
     monkeypatch.chdir(tmp_path)
     chain_in(Path("runs/demo"))
     chain_in(tmp_path / "runs/demo")
     (tmp_path / "runs").rename(tmp_path / "moved")
+    chain_in(tmp_path / "moved/demo")
+    monkeypatch.chdir(tmp_path / "moved/demo")
+    chain_in(Path())
     chain_in(tmp_path / "moved/demo")
     said = json.loads((tmp_path / "moved/demo/student/config.json").read_text())
     assert said["init"] == f"{tmp_path}/moved/demo/weak/model"
