@@ -7,6 +7,7 @@ scripts write start and end behind the YouTube id, in seconds or milliseconds:
 `ID_000030` (VGGSound), `ID_000030_000040` (Kinetics), `ID_30000_40000`.
 """
 
+import functools
 import logging
 import os
 import re
@@ -70,7 +71,12 @@ def _visible(names: Iterable[str]) -> list[str]:
 
 
 def _warn(error: OSError) -> None:
-    logging.warning("%s cannot be read (%s): left out", error.filename, error.strerror)
+    _warn_once(f"{error.filename} cannot be read ({error.strerror}): left out")
+
+
+@functools.cache  # a folder is walked for every split
+def _warn_once(text: str) -> None:
+    logging.warning("%s", text)
 
 
 def find_audio(
