@@ -127,9 +127,28 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
             f"optim.weight_decay={full['weight_decay']} needs optim.name=adamw: "
             "decay that goes through the moments is optim.l2_penalty"
         )
+    if isinstance(full["frozen"], str):  # its letters would be regexes
+        raise InputError(
+            f"optim.frozen={full['frozen']!r}: expected a tuple, such as "
+            f"({full['frozen']!r},)"
+        )
+    for name in ("lr_rules", "decay_rules"):
+        _check_rules(name, full[name])
     return full
 
 
+def _check_rules(name: str, rules: Any) -> None:
+    for rule in rules:
+        is_pair = isinstance(rule, tuple | list) and len(rule) == 2
+        types = tuple(map(type, rule)) if is_pair else ()
+        if types not in ((str, int), (str, float)) or not 0 <= rule[1] < math.inf:
+            raise InputError(
+                f"optim.{name} has {rule!r}: expected pairs of a regex and a multiplier "
+                "from 0 on, such as (('bias$', 0.5),)"
+            )
+
+
+_MAX_BETA = 1 - 1e-6  # at 1 the bias correction of the moments divides by 0
 _RANGES = (
     ("max_lr", 0.0, 1e3),
     ("warmup_steps", 0, math.inf),
@@ -139,8 +158,8 @@ _RANGES = (
     ("l2_penalty", 0.0, 1e3),
     ("layer_decay", 1e-6, 1.0),
     ("clip_norm", 0.0, math.inf),
-    ("beta1", 0.0, 1.0),
-    ("beta2", 0.0, 1.0),
+    ("beta1", 0.0, _MAX_BETA),
+    ("beta2", 0.0, _MAX_BETA),
     ("eps", 0.0, 1.0),
     ("momentum", 0.0, 1.0),
 )
@@ -168,13 +187,7 @@ def _rate_multipliers(
     config: dict[str, Any], params: Any, layer_names: Sequence[str]
 ) -> Any:
     rules = [(regex, 0.0) for regex in config["frozen"]]
-    rules += [(regex, multiplier) for regex, multiplier in config["lr_rules"]]
-    for regex, multiplier in rules:
-        if multiplier < 0:
-            raise InputError(
-                f"optim.lr_rules gives {regex!r} the multiplier {multiplier}: "
-                "use 0 to freeze, or a positive number"
-            )
+    rules += config["lr_rules"]
     if config["layer_decay"] != 1.0:
         if not layer_names:
             raise InputError(

@@ -300,7 +300,12 @@ def test_shapes_are_enough_to_build_and_states_agree():
         ({"frozen": ["encodr"]}, "'encodr' fits no parameter"),
         ({"frozen": ["("]}, "not a regular expression"),
         ({"frozen": ["."]}, "freezes every parameter"),
-        ({"lr_rules": [("head", -1.0)]}, "multiplier -1.0"),
+        ({"frozen": "^encoder"}, r"expected a tuple, such as \('\^encoder',\)"),
+        ({"lr_rules": [("head", -1.0)]}, r"lr_rules has \('head', -1.0\): expected"),
+        ({"lr_rules": ("head", 0.1)}, "lr_rules has 'head': expected pairs"),
+        ({"lr_rules": [("head", float("nan"))]}, "lr_rules has .*nan"),
+        ({"decay_rules": [("head", "1")]}, "decay_rules has .*expected pairs"),
+        ({"beta2": 1.0}, "beta2=1.0 is out of range: give a number from 0 to 0.999999"),
     ],
 )
 def test_impossible_settings_are_refused(config, message):
