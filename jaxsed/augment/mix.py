@@ -1,8 +1,9 @@
 """Augmentation that blends an example with a partner: mixup and Freq-MixStyle.
 
 **Who is the partner.** With `partner="neighbour"` (default) it is the example a fixed
-number of places further in the global batch. The loader has shuffled the batch, so the
-neighbour is as random a clip as any; but on a batch split over devices a fixed roll
+number of places further in the global batch. The loader has shuffled the batch (where
+folders have shares of it, within every few clips), so the neighbour is as random a clip
+as any; but on a batch split over devices a fixed roll
 moves only the examples at the borders between devices, where a random permutation makes
 every device fetch the whole batch (about 450 MB a step at 256 clips of 10 s with 447
 classes and teacher targets). `partner="permutation"` is the released code's: a random

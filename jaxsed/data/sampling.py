@@ -238,7 +238,7 @@ class ExampleOrder:
 
 
 # What a random stream is for; streams of one (seed, index) are independent.
-ORDER_STREAM, CROP_STREAM, WAVMIX_STREAM, PARTNER_CROP_STREAM = range(4)
+ORDER_STREAM, CROP_STREAM, WAVMIX_STREAM, PARTNER_CROP_STREAM, ROUND_STREAM = range(5)
 
 
 def generator(seed: int, index: int, stream: int) -> np.random.Generator:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxsed.data.joined import parts_of
-from jaxsed.data.sampling import AST_OFFSET_CLIPS, ExampleOrder, importance_weights
+from jaxsed.data.sampling import (
+    AST_OFFSET_CLIPS,
+    ROUND_STREAM,
+    ExampleOrder,
+    generator,
+    importance_weights,
+)
 from jaxsed.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,6 +20,7 @@ if TYPE_CHECKING:
     from jaxsed.data.records import PreparedData
 
 _SEED_STRIDE = 1 << 40  # from folder to folder, so that no two are in the same order
+_PLACES_AT_ONCE = 4096  # about so many are of rounds that share one random stream
 
 
 def example_order(
@@ -70,9 +77,11 @@ def example_order(
 class SharedOrder:
     """Joins the orders of several folders, each with its share of every batch.
 
-    Of every `sum(shares)` examples in a row each folder gives its share, spread evenly, so
-    that a batch of a multiple of that, and each process's part of it, has these shares.
-    A position's example is a function of (seed, position) alone, as it is of each order.
+    Of every `sum(shares)` examples in a row, a round, each folder gives its share, so that a
+    batch of a multiple of that, and each process's part of it, has these shares. Which
+    places of a round are a folder's is drawn: examples are mixed with neighbours, and in a
+    fixed pattern a folder would always be mixed with the same other one. A position's
+    example is a function of (seed, position) alone, as it is of each order.
 
     Attributes:
         orders: of the folders.
@@ -90,23 +99,32 @@ class SharedOrder:
         counts = [order.n_clips for order in orders]
         self.n_clips = sum(counts)
         self._first_rows = np.cumsum([0, *counts[:-1]])
-        # The k-th of a folder's n comes at (k + 1/2) / n of a round; ties in their order.
-        self._rounds = sum(shares)
-        part = np.repeat(np.arange(len(shares)), shares)
-        nth = np.concatenate([np.arange(share) for share in shares])
-        moment = (2 * nth + 1) / (2 * np.asarray(shares)[part])
-        by_moment = np.argsort(moment, kind="stable")
-        self._part, self._nth = part[by_moment], nth[by_moment]
+        self._round = sum(shares)
+        self._part = np.repeat(np.arange(len(shares)), shares)
+        self._nth = np.concatenate([np.arange(share) for share in shares])
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """Returns the rows (int64 `[n]`) of the examples at `positions` (`[n]`, >= 0)."""
-        rounds, places = np.divmod(np.asarray(positions, np.int64), self._rounds)
+        rounds, places = np.divmod(np.asarray(positions, np.int64), self._round)
+        places = self._drawn(rounds, places)
         rows = np.empty(rounds.shape, np.int64)
         for k, (order, share) in enumerate(zip(self.orders, self.shares)):
             own = self._part[places] == k
             nth = rounds[own] * share + self._nth[places[own]]
             rows[own] = order.rows(nth) + self._first_rows[k]
         return rows
+
+    def _drawn(self, rounds: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Returns places of rounds, each round in a random order of its own."""
+        at_once = max(1, _PLACES_AT_ONCE // self._round)
+        blocks, within = np.divmod(rounds, at_once)
+        in_order = np.tile(np.arange(self._round), (at_once, 1))
+        drawn = np.empty(places.shape, np.int64)
+        for block in np.unique(blocks):
+            own = blocks == block
+            rng = generator(self.seed, int(block), ROUND_STREAM)
+            drawn[own] = rng.permuted(in_order, axis=1)[within[own], places[own]]
+        return drawn
 
 
 def _is_share(share) -> bool:

@@ -45,7 +45,20 @@ def test_every_folder_is_gone_through_in_an_order_of_its_own(data):
             assert sorted(own[start : start + count]) == list(range(count))
     same = SharedOrder([ExampleOrder("uniform", s, 9) for s in (1, 2)], (1, 1))
     rows = same.rows(np.arange(18))
-    assert (rows[::2] != rows[1::2] - 9).any()
+    assert (rows[rows < 9] != rows[rows >= 9] - 9).any()
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3])
+def test_a_clip_has_neighbours_of_all_folders(data, distance):
+    """Mixup's partners, which take known times with them or not."""
+    rows = example_order(data, "uniform", 3, shares=SHARES).rows(np.arange(4000))
+    own = parts(rows)
+    partners = np.roll(own, -distance)
+    for part in range(len(SHARES)):
+        met = np.bincount(partners[own == part], minlength=len(SHARES)) / 1000
+        if part == 1:
+            met /= SHARES[part]
+        assert (met > 0.05).all()
 
 
 def test_positions_may_be_asked_for_in_any_order(data):
