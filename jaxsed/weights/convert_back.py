@@ -56,13 +56,19 @@ def convert_back(
 
     Raises:
         InputError: No model at `folder`, no released layout for its encoder, its
-            compression or its depth, or `out` is taken or cannot be written.
+            compression or its depth, or `out` is taken, cannot be written or has the
+            ending of safetensors.
     """
     started = time.perf_counter()
     folder, out = Path(folder), Path(out)
     if out.is_dir() or (out.exists() and not force):
         what = "a folder" if out.is_dir() else "there already; --force replaces it"
         raise InputError(f"{out}: is {what}")
+    if out.suffix.lower() == ".safetensors":  # which is told by its name alone
+        raise InputError(
+            f"{out}: what is written is a PyTorch file, which a reader of safetensors "
+            f"cannot open: call it {out.with_suffix('.pt').name}"
+        )
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}")
     params, description = files.load_model(folder)

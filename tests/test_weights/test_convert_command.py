@@ -91,6 +91,7 @@ def test_options_reach_the_conversion(tmp_path, capsys):
         (["--to-torch", "SOURCE", "o.pt"], "is a file"),
         (["--to-torch", "nowhere", "o.pt"], "no such model folder"),
         (["--to-torch", "nowhere", "o.pt", "--stage", "ssl"], "no meaning"),
+        (["--to-torch", "nowhere", "o.safetensors"], "call it o.pt"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(
