@@ -81,12 +81,13 @@ def run(config: Mapping[str, Any], workdir: Path, task: Task) -> None:
         task: the stage.
     """
     claim(workdir, config)
+    snapshots = Snapshots(workdir / "snapshots", **config["average"])
     if processes.on_first(lambda: is_done(workdir / "metrics.jsonl")):
         logging.info("%s is finished already", workdir)
+        processes.on_first(snapshots.remove)  # where the run was killed before it could
         return
     cadence = loop.Cadence(total=config["steps"], **config["every"])
     until = Until(**config["until"])
-    snapshots = Snapshots(workdir / "snapshots", **config["average"])
     for watching in (until, Plateau(**config["plateau"]), snapshots):
         watching.check(f"eval/{metric}" for metric in config["eval"]["metrics"])
     mesh = sharding.make_mesh(**config["mesh"])
@@ -177,10 +178,38 @@ def fit(
     if snapshots.active and not passed:
         shapes, shardings = program.abstract_state.params, program.shardings.params
         state = state.replace(params=snapshots.mean(shapes, shardings))
-        found = given.scorer(task.to_detector(state.params))
-        averaged = {f"average/{name}": float(value) for name, value in found.items()}
-        log.write(int(state.step), averaged)
+        params = task.to_detector(state.params)
+        evaluate_mean(given.scorer, params, int(state.step), log, notice)
     return state, passed, log
+
+
+def evaluate_mean(
+    scorer: loop.Evaluator,
+    params: Params,
+    step: int,
+    log: MetricsLog,
+    notice: preemption.Notice,
+) -> None:
+    """Logs what a run's averaged parameters reach; once, however often it is stopped.
+
+    Args:
+        scorer: evaluates parameters.
+        params: the mean, as the scorer takes them.
+        step: the run's last one.
+        log: the run's.
+        notice: of preemption, open.
+
+    Raises:
+        Preempted: `notice` came; the evaluation is owed by the next run.
+    """
+    if processes.on_first(lambda: log.find(step, ("average/",))):
+        return
+    try:
+        with notice.interrupting():
+            found = scorer(params)
+    except preemption.Interrupted as error:
+        raise preemption.Preempted(step, step) from error
+    log.write(step, {f"average/{name}": float(v) for name, v in found.items()})
 
 
 def training_data(

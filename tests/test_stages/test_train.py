@@ -13,7 +13,7 @@ from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError
 from jaxsed.stages import strong, train, weak
 from jaxsed.training import preemption
-from jaxsed.training.logs import read_metrics
+from jaxsed.training.logs import MetricsLog, read_metrics
 from jaxsed.weights import files
 
 
@@ -46,7 +46,9 @@ def test_a_run_leaves_what_the_contract_names(finished):
 def test_a_finished_run_is_left_alone(finished):
     workdir, config = finished
     before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.is_file()}
+    (workdir / "snapshots" / "2").mkdir(parents=True)  # killed before it removed them
     strong.run(config, workdir)
+    assert not (workdir / "snapshots").exists()
     after = {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.is_file()}
     assert before == after
 
@@ -156,3 +158,22 @@ def test_labels_of_whole_clips_are_no_frame_labels(small, scenes, tmp_path):
         strong.run(small(**{"data.train": str(folder)}), tmp_path / "strong")
     with pytest.raises(InputError, match="psds1"):
         weak.run(small("weak", **{"data.eval": str(folder)}), tmp_path / "weak")
+
+
+def test_the_mean_is_evaluated_once_and_stops_at_once_when_told_to(tmp_path):
+    asked, notice = [], preemption.Notice()
+
+    def scorer(params):
+        asked.append(params)
+        if len(asked) == 1:
+            notice._receive(None, None)
+        return {"map": 0.5}
+
+    log = MetricsLog(tmp_path)
+    with pytest.raises(preemption.Preempted, match="after step 8 of 8, which is saved"):
+        train.evaluate_mean(scorer, "mean", 8, log, notice)
+    assert log.find(8, ("average/",)) == {}
+    for _ in range(2):
+        train.evaluate_mean(scorer, "mean", 8, log, preemption.Notice())
+    assert asked == ["mean", "mean"]
+    assert log.history("average/map") == [(8, 0.5)]
