@@ -117,6 +117,7 @@ class Grid:
         if not processes.on_first(self._begin_selection):
             _say("this job is done; another one selects and tests")
             return None
+        processes.on_first(self._drop_checkpoints)
         chosen = processes.on_first(self._choose)
         cells = [cell for cell in self._cells if cell.setting == chosen]
         self._train(cells)  # what the selection did not look at
@@ -183,6 +184,12 @@ class Grid:
         return [
             c for c, folder in self._folders.items() if folder.outcome() == FINISHED
         ]
+
+    def _drop_checkpoints(self) -> None:
+        """Removes those of cells whose job was stopped between their end and that."""
+        for folder in self._folders.values():
+            if folder.outcome():
+                folder.drop_checkpoints()
 
     def _begin_selection(self) -> bool:
         path = self._workdir / SELECTION_LOCK

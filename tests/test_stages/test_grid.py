@@ -288,6 +288,15 @@ def test_checkpoints_of_finished_cells_make_room(toys, tmp_path):
     assert kept == {"max_lr_0.001"}
 
 
+def test_checkpoints_that_a_stopped_job_left_make_room_too(toys, tmp_path):
+    start(toys, tmp_path)
+    (tmp_path / "grid.json").unlink()
+    left = tmp_path / cells(*RATES)[0] / "checkpoints"
+    left.mkdir()
+    start(toys, tmp_path)
+    assert not left.exists()
+
+
 def test_the_stage_is_there(tmp_path):
     config = config_of()
     config["base"]["stage"] = "storng"
