@@ -18,7 +18,8 @@ from jaxsed.weights import zoo
 PACKAGES = ("jax", "jaxlib", "libtpu", "flax", "optax")
 SOURCES = (
     *("augment", "frontends", "labels", "models", "plan", "stages", "training"),
-    *("losses.py", "optim.py", "schedules.py"),
+    *("losses.py", "pretext_losses.py"),
+    *("optim.py", "parameter_rules.py", "schedules.py"),
 )
 
 

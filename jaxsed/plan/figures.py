@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxsed import optim
 from jaxsed.plan import collectives, compile, flops, hlo, scopes, step
 from jaxsed.plan.chips import Topology
 from jaxsed.plan.collectives import Traffic
@@ -187,7 +188,9 @@ def _work(
     config: Mapping[str, Any], program: Program, compiled: compile.Compiled
 ) -> dict[str, float]:
     seconds = clip_length(config["data"]["clip_seconds"], program.model)
-    one_clip = flops.training_flops(program.model, seconds)
+    layer_names = program.model.encoder.layer_names
+    kept = optim.frozen(config["optim"], program.abstract_state.params, layer_names)
+    one_clip = flops.training_flops(program.model, seconds, kept, config["patchout"])
     return {
         "model_flops": config["batch_size"] * one_clip,
         "program_flops": compiled.flops,

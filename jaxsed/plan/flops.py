@@ -6,27 +6,39 @@ forward and twice backward (towards the inputs and towards the weights). What a 
 computes beside that does not count: front-end, augmentation, softmax and norms, the
 optimiser, and whatever is computed a second time. So a program that is made faster by
 computing more cannot look better for it: where platforms have forms of their own, the
-plain one counts, and of attention the scores, not what a kernel computes around them.
+plain one counts, and of attention the scores, not what a kernel computes around them. Nor does
+what a training does without: time steps that patchout hides, gradients of what is frozen.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxsed.models.operations import operations
 from jaxsed.models.sed import SoundEventModel
 from jaxsed.stages.program import init_params
+from jaxsed.training.patchout import patchout
 
 BACKWARD = 2  # products in the backward pass for each in the forward pass
 
 
-def training_flops(model: SoundEventModel, clip_seconds: float) -> int:
+def training_flops(
+    model: SoundEventModel,
+    clip_seconds: float,
+    frozen: Any = None,
+    patchout_part: float = 0.0,
+) -> int:
     """Returns the model FLOPs of one training example.
 
     Args:
         model: what is trained.
         clip_seconds: length of the example.
+        frozen: tree of bools like the parameters, from `optim.frozen`: of what is kept as
+            it is no gradient is needed, nor of anything below the lowest layer that is
+            trained. None: everything is trained.
+        patchout_part: of the time steps, not seen by the encoder.
     """
     n_samples = round(clip_seconds * model.frontend.sample_rate)
     wave = jax.ShapeDtypeStruct((1, n_samples), "float32")
@@ -34,9 +46,22 @@ def training_flops(model: SoundEventModel, clip_seconds: float) -> int:
     params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
 
     def forward(params, mel):
-        return model.apply({"params": params}, mel)
+        with patchout(patchout_part, model.encoder, jax.random.key(0)):
+            return model.apply({"params": params}, mel)
 
-    return (1 + BACKWARD) * product_flops(forward, params, mel)
+    kept = jax.tree.leaves(frozen)
+    if not any(kept):
+        return (1 + BACKWARD) * product_flops(forward, params, mel)
+    leaves, structure = jax.tree.flatten(params)
+
+    def outputs(trained, others, mel):
+        parts = {True: iter(others), False: iter(trained)}
+        whole = structure.unflatten([next(parts[is_kept]) for is_kept in kept])
+        given = jax.tree.leaves(forward(whole, mel))
+        return sum(leaf.astype(jnp.float32).sum() for leaf in given)
+
+    split = ([leaf for leaf, k in zip(leaves, kept) if k == part] for part in (0, 1))
+    return product_flops(jax.value_and_grad(outputs), *split, mel)
 
 
 def product_flops(function: Callable, *arguments: Any) -> int:

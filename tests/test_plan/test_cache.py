@@ -1,12 +1,15 @@
+from pathlib import Path
+
 import pytest
 
+from jaxsed import losses, optim, parameter_rules, pretext_losses, schedules
 from jaxsed.plan import cache, chips, figures
 
 CONFIG = {
     "stage": "strong",
     "model": {"head": "linear"},
     "data": {"train": ""},
-    "teacher": {"logits": ""},
+    "teacher": {"logits": "", "weight": 0.9},
 }
 HERE = chips.topology("cpu:2")
 
@@ -54,3 +57,10 @@ def test_a_broken_cache_costs_time_alone(made, tmp_path):
     cache.folder().rmdir()
     cache.folder().write_text("no folder")
     assert cache.planned(CONFIG, HERE)["number"] == 3
+
+
+@pytest.mark.parametrize(
+    "module", [losses, optim, parameter_rules, pretext_losses, schedules]
+)
+def test_a_plan_is_made_anew_when_what_a_step_is_made_of_changes(module):
+    assert Path(module.__file__).name in cache.SOURCES

@@ -4,8 +4,10 @@ import pytest
 from jax.experimental import pallas as pl
 from jax.sharding import PartitionSpec
 
+from jaxsed import optim
 from jaxsed.models import sed
 from jaxsed.plan import flops
+from jaxsed.stages.program import abstract_params
 from jaxsed.training import sharding
 
 
@@ -108,3 +110,21 @@ def test_a_transformer_takes_what_its_matrices_say():
     products += (tokens + 1) * width * 10  # heads, for frames and for the clip
     # Two operations each, once forward and twice backward.
     assert flops.training_flops(model, clip_seconds=10.0) == 2 * 3 * products
+
+
+def test_what_is_frozen_or_not_seen_is_not_counted():
+    model = sed.build("tiny_atst_frame", n_classes=10)
+    abstract = abstract_params(model)
+    whole = flops.training_flops(model, 10.0, optim.frozen({}, abstract))
+    forward, width = whole // 3, model.encoder.config.width
+    assert whole == flops.training_flops(model, 10.0)
+
+    probe = optim.frozen({"frozen": ["^encoder/"]}, abstract)
+    heads = 2 * (250 + 1) * width * 10  # gradients of their weights alone
+    assert flops.training_flops(model, 10.0, probe) == forward + heads
+
+    # Half of the tokens: less than half of the layers, whose attention is quadratic; all
+    # of the patches, which are made before.
+    seen = flops.training_flops(model, 10.0, patchout_part=0.5)
+    patches = 3 * 2 * 250 * (4 * 64) * width
+    assert patches < seen < patches + 0.5 * (whole - patches)
