@@ -95,6 +95,8 @@ def call(function: Placeholder, args: Any, spend: Callable[[int], None]) -> Any:
     try:
         if name == ("_codecs", "encode"):
             return _encode(args, spend)
+        if name in _OF_DEVICES and len(args) == 4:
+            return _device_tensor(args, spend)
         if name in _MEANINGS:
             return _MEANINGS[name](*args)
     except (NotOursError, TypeError):  # TypeError: another number of arguments
@@ -156,12 +158,29 @@ def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, *_):
     """`torch._utils._rebuild_tensor_v3`: types that have no storage class."""
     if not isinstance(storage, torch_tensors.Storage):
         raise NotOursError
-    known = isinstance(dtype, Placeholder) and dtype.module == "torch"
-    if not known or dtype.name not in torch_tensors.TENSOR_DTYPES:
+    return torch_tensors.tensor(storage, offset, size, stride, _torch_dtype(dtype))
+
+
+def _torch_dtype(named: Any) -> np.dtype:
+    known = isinstance(named, Placeholder) and named.module == "torch"
+    if not known or named.name not in torch_tensors.TENSOR_DTYPES:
         raise NotOursError
-    return torch_tensors.tensor(
-        storage, offset, size, stride, torch_tensors.TENSOR_DTYPES[dtype.name]
-    )
+    return torch_tensors.TENSOR_DTYPES[named.name]
+
+
+def _device_tensor(args: tuple, spend: Callable[[int], None]) -> np.ndarray:
+    """Data, type, device, whether it has a gradient: see `_OF_DEVICES`."""
+    data, dtype = args[0], _torch_dtype(args[1])
+    if isinstance(data, np.ndarray) and data.dtype == dtype:
+        return data
+    # NumPy alone has no bfloat16: it comes as float32 that was rounded to it.
+    is_wider = isinstance(data, np.ndarray) and data.dtype == np.float32
+    if not is_wider or dtype != torch_tensors.TENSOR_DTYPES["bfloat16"]:
+        raise NotOursError
+    spend(data.size * dtype.itemsize)
+    array = data.astype(dtype)
+    array.flags.writeable = False
+    return array
 
 
 def _parameter(data, *_):
@@ -209,9 +228,22 @@ _TENSORS: dict[tuple[str, str], Callable] = {
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _tensor_v3,
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _device_tensor,
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _device_tensor,
+    (
+        "torch._utils",
+        "_rebuild_xla_tensor",
+    ): _device_tensor,  # an earlier name of the last
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
     ("torch.nn.parameter", "Parameter"): _parameter,
+}
+# How tensors are saved from devices whose memory has no storage classes: TPUs (XLA),
+# Gaudi, DirectML. The last is an earlier name of the second.
+_OF_DEVICES = {
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"),
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"),
+    ("torch._utils", "_rebuild_xla_tensor"),
 }
 _MEANINGS: dict[tuple[str, str], Callable] = {
     **_TENSORS,

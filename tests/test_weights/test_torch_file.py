@@ -107,6 +107,26 @@ def test_a_whole_module_is_its_class_and_its_tensors():
     np.testing.assert_array_equal(module.state["_parameters"]["weight"], [[1, 2]])
 
 
+@pytest.mark.parametrize(
+    ("saved", "name"), [(np.float32, "float32"), (np.float32, "bfloat16")]
+)
+def test_tensors_of_other_devices(tmp_path, saved, name):
+    """As torch.save writes them from a TPU: numpy arrays, and the type they had."""
+    array = np.array([[1.5, -2.0], [0.25, 8.0]], saved)
+    body = pickle.dumps(array, 2)[2:-1] + f"ctorch\n{name}\n".encode()
+    call = b"ctorch._utils\n_rebuild_device_tensor_from_numpy\n("
+    device = b"X\x05\x00\x00\x00xla:0"
+    key = b"X\x01\x00\x00\x00w"
+    path = tmp_path / "tpu.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        pickled = b"\x80\x02}" + key + call + body + device + b"\x89tRs."
+        archive.writestr("archive/data.pkl", pickled)
+    found = torch_file.read(path).content["w"]
+    assert found.dtype == TYPES.get(name, name)
+    np.testing.assert_array_equal(found.astype(np.float32), array)
+    assert not found.flags.writeable
+
+
 def test_big_endian_storages_are_turned_round(tmp_path):
     write(tmp_path / "little.pt", {"x": np.array([1.5, -2.0], np.float32)})
     with (

@@ -312,6 +312,16 @@ def test_keys_that_cannot_be_hashed_safely_are_wrapped(checkpoint):
     assert isinstance(next(iter(found.content)), Placeholder)
 
 
+def test_rounded_tensors_of_other_devices_are_bounded(checkpoint):
+    """A thousand times 1 MB of bfloat16, all of one array in the file."""
+    array = pickle.dumps(np.zeros(2**19, np.float32), 2)[2:-1]
+    call = b"ctorch._utils\n_rebuild_device_tensor_from_numpy\n(h\xff"
+    call += b"ctorch\nbfloat16\n" + text("xla:0") + b"\x89tRa"
+    path = checkpoint(b"\x80\x02]" + array + b"q\xff0" + call * 1000 + b".")
+    with pytest.raises(InputError, match="swells to over"):
+        opened(path)
+
+
 class TestArchives:
     def test_a_bomb(self, checkpoint):
         zeros = bytes(2**28)
