@@ -36,9 +36,14 @@ class ClipIds:
     Args:
         ids: of the rows; one that occurs twice is never found, since nobody can tell
             which row is meant.
+        cut_short: whether ids may be what the released code left of them. Of others
+            `clip_1` would be found for `clip_13`.
     """
 
-    def __init__(self, ids: Iterable[str]):
+    def __init__(self, ids: Iterable[str], cut_short: bool = False):
+        self._respellings = {RESPELLED: str}
+        if cut_short:
+            self._respellings[TRUNCATED] = _truncated
         hashes, stem_hashes, stem_rows = [], [], []
         n_rows = 0
         for chunk in _chunks(ids):
@@ -66,13 +71,14 @@ class ClipIds:
         """Returns (row, how it was found), or None.
 
         How: "exact"; "respelled" (with or without folder, extension, leading `Y`, start
-        time); "truncated" (only with the trailing `.`, `m`, `p`, `3` gone).
+        time); "truncated" (only with the trailing `.`, `m`, `p`, `3` gone, where ids
+        are cut short).
         """
         row = self._rows.find(clip_id)
         if row >= 0:
             return row, EXACT
         spellings = list(_spellings(clip_id))
-        for how, respell in ((RESPELLED, str), (TRUNCATED, _truncated)):
+        for how, respell in self._respellings.items():
             for spelling in map(respell, spellings):
                 for table in (self._rows, self._stems):
                     row = table.find(spelling) if spelling else _NONE

@@ -34,8 +34,9 @@ class TeacherLogits:
     Files are opened when first read, in each process on its own, so an object can be
     pickled into loader workers. Safe to use from several threads.
 
-    Ids are matched as `jaxsed.data.clip_ids` says: exactly, respelled, or cut short by
-    the released code's bug. How often each happened is counted in `hits`, per process.
+    Ids are matched as `jaxsed.data.clip_ids` says: exactly, respelled, or, in an HDF5
+    file, cut short by the released code's bug. How often each happened is counted in
+    `hits`, per process.
 
     Args:
         path: folder of a finished store, or an HDF5 file with `filenames` and
@@ -61,7 +62,7 @@ class TeacherLogits:
         self._slices = self._store.slices
         if self._slices is not None:
             self.n_clips = len(self._slices.clip_frames)
-        self._ids = ClipIds(self._store.ids())
+        self._ids = ClipIds(self._store.ids(), cut_short=not is_folder)
         if len(self._ids) != self.n_clips:
             raise InputError(
                 f"{self.path} has {len(self._ids)} ids for the logits of {self.n_clips} "

@@ -30,9 +30,15 @@ def test_other_spellings_are_found(stored, asked):
 def test_ids_cut_short_by_the_released_code_are_found(video):
     stored = f"Y{video}.mp3".rstrip(".mp3")
     assert stored != f"Y{video}"
-    ids = ClipIds(["other", stored])
+    ids = ClipIds(["other", stored], cut_short=True)
     for asked in (video, f"Y{video}.mp3", f"{video}_30000"):
         assert ids.find(asked) == (1, "truncated")
+
+
+def test_numbered_clips_are_not_taken_for_each_other():
+    ids = ClipIds(["clip_1", "clip_2.wav", "Yard"])
+    for asked in ("clip_13", "clip_23.wav", "clip_133", "Yardp"):
+        assert ids.find(asked) is None
 
 
 def test_an_exact_id_goes_before_a_respelled_one():

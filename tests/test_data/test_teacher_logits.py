@@ -74,6 +74,7 @@ def test_hits_and_misses_are_counted(finished):
     counts = store.coverage(["clip1", "clip2.wav", "nobody"])
     assert counts == {"exact": 1, "respelled": 1, "truncated": 0, "miss": 1}
     assert "clip1" in store and "nobody" not in store
+    assert "clip23" not in store  # what the released code's bug would leave is clip2
 
 
 def test_an_open_store_can_be_sent_to_a_worker(finished):
