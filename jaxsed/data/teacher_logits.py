@@ -9,7 +9,6 @@ alone is refused, since a training hears clips anywhere.
 """
 
 import collections
-import json
 import logging
 import threading
 from pathlib import Path
@@ -20,7 +19,7 @@ from jaxsed.data.clip_ids import EXACT, RESPELLED, TRUNCATED, ClipIds
 from jaxsed.data.problems import DURATION_TOLERANCE_SECONDS
 from jaxsed.data.row_shards import RowReader
 from jaxsed.data.teacher_hdf5 import Hdf5Logits
-from jaxsed.data.teacher_store import IDS, MEAN_DTYPE, TeacherStore
+from jaxsed.data.teacher_store import MEAN_DTYPE, TeacherStore
 from jaxsed.errors import InputError
 from jaxsed.labels.events import FRAME_SECONDS
 
@@ -245,11 +244,7 @@ class _FolderStore:
         self.slices = store.slices()
 
     def ids(self) -> list[str]:
-        file = self._store.folder / IDS
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file} is missing or damaged ({error})") from error
+        return self._store.ids()
 
     def read(self, row: int) -> np.ndarray:
         logits = np.frombuffer(self._rows.read(row), MEAN_DTYPE)

@@ -97,6 +97,21 @@ class TeacherStore(RowShards):
         content = {"slice_frames": slices.slice_frames, "clip_frames": frames}
         write_atomically(self.folder / SLICES, json.dumps(content))
 
+    def ids(self) -> list[str]:
+        """Returns the ids of the clips.
+
+        Raises:
+            InputError: `ids.json` is missing or damaged.
+        """
+        file = self.folder / IDS
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{file} is missing or damaged ({error}): copy it again, or remove "
+                f"{self.folder} and run the ensemble stage again"
+            ) from error
+
     def slices(self) -> SliceRows | None:
         """Returns what rows are slices of; None where every clip is a row.
 

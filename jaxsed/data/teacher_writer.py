@@ -91,7 +91,6 @@ class TeacherLogitsWriter:
     def _check_same(self, found: TeacherStore, ids: Sequence[str]) -> None:
         wanted, folder = self.store, self.store.folder
         changed = [name for name, _ in set(found.teachers) ^ set(wanted.teachers)]
-        stored_ids = json.loads((folder / IDS).read_text(encoding="utf-8"))
         for what, stored, given in (
             ("shape [rows, frames, classes]", list(found.shape), list(wanted.shape)),
             (
@@ -105,7 +104,7 @@ class TeacherLogitsWriter:
                 wanted.teachers,
             ),
             ("shard_clips", found.shard_clips, wanted.shard_clips),
-            ("clip ids", stored_ids, list(ids)),
+            ("clip ids", found.ids(), list(ids)),
             ("data", found.data_hash[:12], wanted.data_hash[:12]),
         ):
             if stored != given:

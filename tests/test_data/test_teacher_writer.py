@@ -123,3 +123,14 @@ def test_a_damaged_description_is_named(tmp_path):
             open_writer(tmp_path)
     file.write_text(json.dumps(content))
     assert open_writer(tmp_path).pending() == list(range(N_SHARDS))
+
+
+@pytest.mark.parametrize("content", [None, '["clip0", "cl'])
+def test_lost_ids_are_named(tmp_path, content):
+    open_writer(tmp_path)
+    file = tmp_path / "ids.json"
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InputError, match="ids.json is missing or damaged"):
+        open_writer(tmp_path)
