@@ -132,5 +132,5 @@ def test_lost_ids_are_named(tmp_path, content):
     file.unlink()
     if content is not None:
         file.write_text(content)
-    with pytest.raises(InputError, match="ids.json is missing or damaged"):
+    with pytest.raises(InputError, match=r"ids\.json is missing or damaged"):
         open_writer(tmp_path)
