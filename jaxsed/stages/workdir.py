@@ -94,12 +94,22 @@ def _agree(workdir: Path, given: Any, may_change: Sequence[str] = ()) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / _CONFIG
         if path.exists():
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = _read(path)
             if before == given:
                 return
             _check_same(workdir, before, given, may_change)
         with replacing(path) as beside:
             beside.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"{path} is damaged ({error}): remove it if the run in that folder has "
+            "this config, or use another --workdir"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -21,15 +21,18 @@ EVALUATIONS = ("eval/", "average/", "test/")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a metrics file; a last line cut off by a crash is left out."""
+    """Returns the lines of a metrics file, up to one that a crash cut off or garbled."""
     if not path.exists():
         return []
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(line))
+            line = json.loads(text)
         except json.JSONDecodeError:
             break
+        if not isinstance(line, dict) or "step" not in line:
+            break
+        lines.append(line)
     return lines
 
 

@@ -110,6 +110,12 @@ def test_a_folder_in_use_is_refused(tmp_path):
     claim(tmp_path, CONFIG)
 
 
+def test_a_damaged_config_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": 1,')
+    with pytest.raises(InputError, match=r"config\.json is damaged .*: remove it if"):
+        agree(tmp_path, CONFIG)
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"workdir=.*cannot be written to \(Not a dir"):

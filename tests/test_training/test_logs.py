@@ -38,6 +38,18 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path):
     assert [m["step"] for m in read_metrics(path)] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "garbled", [b"\xff\xfe\n", b"\0\0\0", b"[1]\n", b'{"stp": 2}\n']
+)
+def test_what_a_crash_garbled_is_left_out(tmp_path, garbled):
+    MetricsLog(tmp_path).write(1, {"train/loss": 1.0})
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + garbled)
+    assert [m["step"] for m in read_metrics(path)] == [1]
+    MetricsLog(tmp_path, resume_step=1).write(2, {"done": True})
+    assert is_done(path)
+
+
 def test_other_processes_write_nothing(tmp_path):
     MetricsLog(tmp_path, active=False).write(1, {"train/loss": 1.0})
     assert not list(tmp_path.iterdir())
