@@ -100,6 +100,7 @@ def plan(
             drop(key, reason)
     heads = head_keys(found.encoder, arrays)
     stage = stage or found.stage or _stage(heads)
+    is_given = vocabulary is not None
     vocabulary = vocabulary or _vocabulary(arrays, heads)
     if vocabulary.name == "audioset_527" and any(map(_is_head, heads.values())):
         notes.append("the 527 classes are taken to be in the order of AudioSet's list")
@@ -108,10 +109,12 @@ def plan(
         head_kind = "linear"
     if not any(heads.values()) and pretext_occurs(found.encoder, arrays):
         head_kind = MASKED_PATCHES
-    for keys in heads.values():
+    for head, keys in heads.items():
         n_classes = _n_classes(arrays, keys)
         if n_classes not in (None, len(vocabulary)):
             reason = f"{n_classes} classes; {vocabulary.name} has {len(vocabulary)}"
+            if not is_given and n_classes not in VOCABULARY_OF_COUNT:
+                notes.append(f"{head} is kept if --vocabulary lists its classes")
             for key in keys.values():
                 drop(key, reason)
 

@@ -267,6 +267,8 @@ class TestHeads:
         report = convert_file(source, tmp_path / "n")
         assert report.vocabulary == "audioset_strong_447"
         assert all("drawn" in how for how in report.fresh.values())
+        for head in ("strong_head", "weak_head"):
+            assert f"{head} is kept if --vocabulary lists its classes" in report.notes
 
     def test_the_stage_may_be_given(self, tmp_path):
         source = small.write(tmp_path / "w.pt", self.heads())
