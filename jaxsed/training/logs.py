@@ -66,7 +66,7 @@ class MetricsLog:
 
     Args:
         workdir: folder of the run.
-        resume_step: lines of later steps are dropped; -1 drops all.
+        resume_step: what was logged of later steps is dropped; -1 drops all.
         tensorboard: also write TensorBoard event files (extra `logging`).
         active: False on processes other than 0.
     """
@@ -88,7 +88,7 @@ class MetricsLog:
         with _writing(self._path):
             _replace(self._path, "".join(_line(m) for m in kept))
         if tensorboard:
-            self._board = _tensorboard_writer(workdir)
+            self._board = _tensorboard_writer(workdir, resume_step + 1)
 
     def write(self, step: int, values: Mapping[str, float | bool]) -> None:
         """Appends one line and flushes it to the operating system.
@@ -162,11 +162,12 @@ def _line(values: Mapping[str, Any]) -> str:
     return json.dumps(dict(values)) + "\n"
 
 
-def _tensorboard_writer(workdir: Path):
+def _tensorboard_writer(workdir: Path, first_step: int):
+    """Returns a writer; TensorBoard no longer shows what was logged from a step on."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
         raise InputError(
             "tensorboard=True needs tensorboardX: pip install 'jaxsed[logging]'"
         ) from error
-    return SummaryWriter(str(workdir / "tensorboard"))
+    return SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step)

@@ -1,4 +1,5 @@
 import json
+import struct
 
 import pytest
 
@@ -77,7 +78,24 @@ def test_tensorboard_files_are_written(tmp_path):
     pytest.importorskip("tensorboardX")
     log = MetricsLog(tmp_path, tensorboard=True)
     log.write(1, {"train/loss": 1.0, "eval/psds1": float("nan")})
-    assert list((tmp_path / "tensorboard").iterdir())
+    (first,) = (tmp_path / "tensorboard").iterdir()
+    first.rename(tmp_path / "first")  # its name is the second in which it began
+    MetricsLog(tmp_path, resume_step=6, tensorboard=True).write(7, {"train/loss": 1.0})
+    (second,) = (tmp_path / "tensorboard").iterdir()
+    # Where a session starts, TensorBoard forgets later steps of the sessions before.
+    starts = [event.step for event in events(second) if event.HasField("session_log")]
+    assert starts == [7]
+
+
+def events(path):
+    """The events of a file: length, its check, event, its check; again and again."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    content, place = path.read_bytes(), 0
+    while place < len(content):
+        (length,) = struct.unpack_from("<Q", content, place)
+        yield Event.FromString(content[place + 12 : place + 12 + length])
+        place += 12 + length + 4
 
 
 def test_evaluations_are_found_by_metric_the_last_of_the_model_that_is_left():
