@@ -241,12 +241,14 @@ def _sequence(used) -> dict[str, Any]:
 
 
 def _types(used, notes) -> dict[str, str]:
-    """Types other than float32, where float32 can stand for them; notes what it loses."""
-    types, lost = {}, []
+    """Types other than float32, where float32 can stand for them; notes what is wrong."""
+    types, lost, broken = {}, [], []
     for key, array in used.items():
         name = array.dtype.name
         if name not in FLOATS:
             raise InputError(f"{key} is {name}; weights are {', '.join(FLOATS)}")
+        if not np.isfinite(array).all():
+            broken.append(key)
         if name == "float64":
             with np.errstate(over="ignore"):
                 exact = np.array_equal(array.astype(np.float32), array, equal_nan=True)
@@ -260,4 +262,9 @@ def _types(used, notes) -> dict[str, str]:
         notes.append(f"{len(types)} tensors are {names} and become float32, exactly")
     if lost:
         notes.append(f"{len(lost)} tensors are float64 and are rounded to float32")
+    if broken:
+        notes.append(
+            f"{len(broken)} tensors hold NaN or infinity, as after a training that "
+            f"diverged; the model will not work ({mapping.enumerated(broken)})"
+        )
     return types

@@ -270,6 +270,13 @@ class TestHeads:
         for head in ("strong_head", "weak_head"):
             assert f"{head} is kept if --vocabulary lists its classes" in report.notes
 
+    def test_weights_of_a_training_that_diverged_are_noted(self, tmp_path):
+        tensors = self.heads(strong=447)
+        tensors["strong_head.bias"][3] = np.nan
+        report = convert_file(small.write(tmp_path / "w.pt", tensors), tmp_path / "m")
+        (note,) = [note for note in report.notes if "NaN" in note]
+        assert note.startswith("1 tensors") and "strong_head.bias" in note
+
     def test_the_stage_may_be_given(self, tmp_path):
         source = small.write(tmp_path / "w.pt", self.heads())
         assert convert_file(source, tmp_path / "m", stage="weak").stage == "weak"
