@@ -106,6 +106,9 @@ class MetricsLog:
                 if value is not None:
                     self._board.add_scalar(name, value, int(step))
             self._board.flush()
+            if plain.get("done"):  # its thread writes behind, and dies with the process
+                self._board.close()
+                self._board = None
 
     def find(self, step: int, prefixes: tuple[str, ...]) -> dict[str, float | None]:
         """Returns what the lines of this step hold under names that begin so."""

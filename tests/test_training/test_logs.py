@@ -80,11 +80,17 @@ def test_tensorboard_files_are_written(tmp_path):
     log.write(1, {"train/loss": 1.0, "eval/psds1": float("nan")})
     (first,) = (tmp_path / "tensorboard").iterdir()
     first.rename(tmp_path / "first")  # its name is the second in which it began
-    MetricsLog(tmp_path, resume_step=6, tensorboard=True).write(7, {"train/loss": 1.0})
+    log = MetricsLog(tmp_path, resume_step=6, tensorboard=True)
+    log.write(7, {"train/loss": 1.0})
+    log.write(7, {"done": True})
     (second,) = (tmp_path / "tensorboard").iterdir()
+    found = list(events(second))
     # Where a session starts, TensorBoard forgets later steps of the sessions before.
-    starts = [event.step for event in events(second) if event.HasField("session_log")]
-    assert starts == [7]
+    assert [event.step for event in found if event.HasField("session_log")] == [7]
+    assert [v.tag for event in found for v in event.summary.value] == [
+        "train/loss",
+        "done",
+    ]
 
 
 def events(path):
