@@ -26,9 +26,12 @@ def run(config: Mapping[str, Any], workdir: Path, stages: Mapping[str, Stage]) -
         stages: name -> stage.
 
     Raises:
-        InputError: a link names an unknown stage or is meant for one of several jobs, or
-            its config is not the one its folder was made with.
+        InputError: `order` names what is no link; a link names an unknown stage or is
+            meant for one of several jobs, or its config is not the one its folder was
+            made with.
     """
+    for name in config["order"]:
+        check_known("link in order", name, config["links"])
     links = {name: config["links"][name] for name in config["order"]}
     for name, link in links.items():
         check_known(f"stage of link {name!r}", link["stage"], stages)
