@@ -29,7 +29,7 @@ def test_nothing_runs_if_a_later_link_is_wrong(tmp_path):
 
 def test_an_order_of_links_that_are_not_there_is_refused(tmp_path):
     config = {"order": ("a", "wek"), "links": {"a": {"stage": "x"}, "weak": {}}}
-    with pytest.raises(InputError, match="unknown link in order 'wek'.* 'weak'"):
+    with pytest.raises(InputError, match=r"unknown link in order 'wek'.* 'weak'"):
         chain.run(config, tmp_path / "run", {"x": print})
     assert not (tmp_path / "run").exists()
 
