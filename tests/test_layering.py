@@ -36,7 +36,7 @@ MAY_IMPORT = {
     | {"data", "evaluation", "frontends", "inference", "models", "training", "weights"},
     "tables": LOW | {"evaluation", "training"},
     "main": {"errors", "stages", "training"},
-    "plan": LOW | {"data", "main", "models", "stages", "training", "weights"},
+    "plan": LOW | {"data", "main", "models", "optim", "stages", "training", "weights"},
     "scoring": LOW | {"data", "evaluation"},
     "cli": {"errors", "data", "inference", "plan", "scoring", "tables", "weights"},
     "__init__": {"inference"},
