@@ -74,11 +74,27 @@ def rows(cells: Cells, name: str, case: Case, n_seeds: int) -> Iterator[list[str
         if not runs:
             continue
         final = [found[-1][2] for found in runs]
-        yield [variant.title, spread(final), spread([best(f)[2] for f in runs])] + (
-            ["", "", ""]
-            if variant == BASELINE
-            else savings(case, variant, runs, quality, spent, seconds)
-        )
+        whole = whole_costs(case, variant, seconds)
+        whole /= whole_costs(case, BASELINE, seconds)
+        yield [
+            variant.title,
+            spread(final),
+            *(f"{part:.2f}" for part in whole),
+            spread([best(f)[2] for f in runs]),
+            *(
+                ["", "", ""]
+                if variant == BASELINE
+                else savings(case, variant, runs, quality, spent, seconds)
+            ),
+        ]
+
+
+def whole_costs(
+    case: Case, variant: Variant, seconds: Mapping[str, float]
+) -> np.ndarray:
+    """Returns operations and seconds of a training with all of its steps."""
+    lengths = variant.lengths(case.steps)
+    return costs(case, variant, (len(lengths), lengths[-1]), seconds)
 
 
 def savings(case, variant, runs, quality, spent, seconds) -> list[str]:
@@ -138,8 +154,8 @@ def report(
 def case_tables(cells: Cells, name: str, case: Case, n_seeds: int) -> Iterator[str]:
     """Yields the tables of a case for which there are results."""
     if lines := list(rows(cells, name, case, n_seeds)):
-        header = ("training", f"{case.metric} at the end", "best", "pass the baseline")
-        header += ("operations saved, %", "time saved, %")
+        header = ("training", f"{case.metric} at the end", "operations", "time")
+        header += ("best", "pass the baseline", "operations saved, %", "time saved, %")
         yield table(header, lines)
     if seconds := cells.get(name, "seconds"):
         yield step_table(case, seconds)

@@ -167,10 +167,16 @@ def test_what_a_training_saves_is_counted_up_to_the_evaluation_that_passes(
         for seed, evaluations in enumerate(found):
             cells.make(("case", title, seed), lambda folder, e=evaluations: e)
     baseline, coarse = phase_table.rows(cells, "case", case, 3)
-    assert baseline[0] == "baseline" and baseline[2] == "0.500 ± 0.141"
+    assert baseline[0] == "baseline" and baseline[2:5] == [
+        "1.00",
+        "1.00",
+        "0.500 ± 0.141",
+    ]
     assert coarse == [
         "fshift 4-1",
         "0.550 ± 0.071",
+        "0.80",  # 5 steps of 20 operations and 15 of 100, of 20 of 100
+        "0.88",
         "0.700 ± 0.283",
         "1 of 2",
         "60",
