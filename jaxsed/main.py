@@ -10,6 +10,7 @@ to be started again; 130 stopped by Ctrl-C.
 """
 
 import functools
+import itertools
 import logging
 import os
 import sys
@@ -36,6 +37,10 @@ COORDINATOR = flags.DEFINE_string(
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0")
 flags.mark_flags_as_required(["config", "workdir"])
+# The current folder would be meant: where a script's variable is not set, say.
+flags.register_validator(
+    "workdir", lambda path: path != "", message="expected a folder, this is empty"
+)
 
 
 def run_config(config: Mapping[str, Any], workdir: Path) -> None:
@@ -161,9 +166,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 def _check_config_file(argv: Sequence[str]) -> None:
     """Refuses a missing config file before config_flags prints its traceback."""
-    for argument in argv:
-        name, _, value = argument.partition("=")
-        path = value.split(":")[0]
+    for argument, following in itertools.pairwise((*argv, "")):
+        name, equals, value = argument.partition("=")
+        path = (value if equals else following).split(":")[0]
         if name in ("--config", "-config") and not Path(path).is_file():
             raise InputError(f"no config file {path}: give e.g. configs/demo.py")
 

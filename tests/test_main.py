@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import jax
 import pytest
+from absl import flags
 
 from jaxsed import main
-from jaxsed.errors import PartlyDone
+from jaxsed.errors import InputError, PartlyDone
 from jaxsed.training import preemption
 
 
@@ -31,6 +32,20 @@ def test_a_mistake_is_one_readable_line(tmp_path, arguments, expected):
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_the_config_file_may_follow_a_space():
+    main._check_config_file(["jaxsed", "--config", "configs/debug.py:fpasst"])
+    with pytest.raises(InputError, match=r"no config file nothing\.py"):
+        main._check_config_file(["jaxsed", "--config", "nothing.py", "--workdir=run"])
+
+
+def test_a_folder_without_a_name_is_refused():
+    try:
+        with pytest.raises(flags.IllegalFlagValueError, match="expected a folder"):
+            flags.FLAGS.workdir = ""
+    finally:
+        flags.FLAGS["workdir"].value = None
 
 
 def test_half_a_place_among_processes_is_one_line(tmp_path):
