@@ -45,6 +45,18 @@ def are_there(folders: str | Path | Sequence[str | Path]) -> bool:
     return bool(listed) and all(name and Path(name).is_dir() for name in listed)
 
 
+def are_mixed(folders: str | Path | Sequence[str | Path]) -> bool:
+    """Returns whether of some clips it is known when something sounds, of others what alone.
+
+    Args:
+        folders: as of `open_data`; where they are not there, nobody knows: False.
+
+    Raises:
+        InputError: as `open_data`.
+    """
+    return are_there(folders) and annotation_of(open_data(folders)) == MIXED
+
+
 def _listed(folders) -> Sequence[str | Path]:
     return (folders,) if isinstance(folders, str | Path) else folders
 

@@ -28,8 +28,8 @@ def planned(
 ) -> dict[str, Any]:
     """Returns the figures of a plan (`figures.plan`), from the cache if they are there.
 
-    A plan is for one config, topology and number of classes, and good as long as
-    `PACKAGES` and `SOURCES` stay as they are.
+    A plan is for one config, topology, number of classes and kind of labels, and good as
+    long as `PACKAGES` and `SOURCES` stay as they are.
 
     Args:
         config: as `configs/common.py` describes it.
@@ -41,9 +41,10 @@ def planned(
     """
     from jaxsed.plan import figures, step
 
-    step.task_of(config)
+    targets = step.task_of(config).targets
     n_classes, source = step.count_classes(config)
-    place = folder() / f"{_key(config, topology, n_classes)}.json"
+    data = (n_classes, step.are_labels_mixed(config, targets))
+    place = folder() / f"{_key(config, topology, data)}.json"
     if not fresh and (found := _read(place)) is not None:
         return {**found, "classes": {"count": n_classes, "from": source}}
     made = figures.plan(config, topology, n_classes)
@@ -69,8 +70,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _key(config: Mapping[str, Any], topology: Topology, n_classes: int) -> str:
-    given = [config, topology.name, n_classes, versions(), _source_hash()]
+def _key(config: Mapping[str, Any], topology: Topology, data: tuple) -> str:
+    given = [config, topology.name, data, versions(), _source_hash()]
     text = json.dumps(given, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

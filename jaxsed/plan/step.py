@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxsed.data.joined import are_there, open_data
+from jaxsed.data.joined import are_mixed, are_there, open_data
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.events import offset_frames
@@ -121,6 +121,8 @@ def abstract_batch(
         batch["labels"] = (frames, kind)
     elif targets == "clip":
         batch["clip_labels"] = ((n_classes,), kind)
+    if are_labels_mixed(config, targets):
+        batch |= {"clip_labels": ((n_classes,), kind), "times_known": ((), np.bool_)}
     if config["teacher"]["logits"]:
         of_frames = targets == "frames"
         name, shape = ("teacher", frames) if of_frames else ("clip_teacher", frames[1:])
@@ -129,6 +131,16 @@ def abstract_batch(
         name: jax.ShapeDtypeStruct((config["batch_size"], *shape), dtype)
         for name, (shape, dtype) in batch.items()
     }
+
+
+def are_labels_mixed(config: Mapping[str, Any], targets: str | None) -> bool:
+    """Returns whether some clips have labels of the clip alone, as far as data are there.
+
+    Args:
+        config: of a training.
+        targets: as of `abstract_batch`.
+    """
+    return targets == "frames" and are_mixed(config["data"]["train"])
 
 
 def clip_bytes(batch: Mapping[str, jax.ShapeDtypeStruct]) -> int:

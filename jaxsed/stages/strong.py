@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsed import losses
-from jaxsed.data.joined import MIXED, annotation_of, are_there, open_data
+from jaxsed.data.joined import are_mixed
 from jaxsed.errors import InputError, check_known
 from jaxsed.models.heads import HEADS
 from jaxsed.stages import train
@@ -59,10 +59,8 @@ def task(config: Mapping[str, Any]) -> train.Task:
         objective=distilled if teacher["logits"] else supervised,
     )
     check_known("head", config["model"]["head"], HEADS)
-    head, folder = HEADS[config["model"]["head"]], config["data"]["train"]
-    if head.frames_pass_clips or (
-        are_there(folder) and annotation_of(open_data(folder)) == MIXED
-    ):
+    head = HEADS[config["model"]["head"]]
+    if head.frames_pass_clips or are_mixed(config["data"]["train"]):
         return stage
     if head.interchangeable:
         return dataclasses.replace(stage, to_detector=to_tagger)

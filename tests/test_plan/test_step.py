@@ -2,6 +2,7 @@ import jax
 import pytest
 
 from configs import common, ssast_pretrain
+from jaxsed.data.joined import MIXED
 from jaxsed.errors import InputError
 from jaxsed.models import sed
 from jaxsed.plan import step
@@ -41,6 +42,21 @@ def test_batches_are_those_that_the_loader_makes(stage, changes, monkeypatch):
     found = step.abstract_batch(config, task.targets, model, N_CLASSES)
     assert {name: (x.shape, x.dtype) for name, x in found.items()} == expected
     assert step.clip_bytes(found) == sum(x.nbytes for x in next(batches).values()) // 8
+
+
+@pytest.mark.parametrize("changes", [{}, {"data.wavmix_probability": 0.5}])
+def test_some_clips_without_times_have_a_loss_of_their_own(changes, monkeypatch):
+    config = tiny("strong", **changes, **{"data.clip_seconds": 0.4})
+    monkeypatch.setattr(step, "are_mixed", lambda folders: True)
+    data = FakeData()
+    data.manifest, data.knows_times = {"annotation": MIXED}, lambda row: row % 2 == 0
+    program, (state, found, key) = step.build(config, N_CLASSES, sharding.make_mesh())
+    expected = next(train.training_data(config, data, program.model, "frames"))
+    assert {name: (x.shape, x.dtype) for name, x in found.items()} == {
+        name: (x.shape, x.dtype) for name, x in expected.items()
+    }
+    _, measurements = jax.eval_shape(program.train_step, state, found, key)
+    assert "clip_bce" in measurements
 
 
 @pytest.mark.parametrize("stage", ["strong", "weak", "pretrain"])
