@@ -36,7 +36,7 @@ from jaxsed.stages.grid_cells import Cell, expand, result_config
 from jaxsed.stages.share import Share
 from jaxsed.stages.workdir import agree
 from jaxsed.training import processes
-from jaxsed.training.loop import Diverged
+from jaxsed.training.divergence import Diverged
 
 SELECTION_LOCK = "selection.lock"
 # What may differ from start to start: cells that are there stay what they are.

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import grain
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxsed.errors import InputError
-from jaxsed.training import preemption, processes, sharding
+from jaxsed.training import divergence, preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
 from jaxsed.training.logs import MetricsLog
 from jaxsed.training.plateau import STEADY, Plateau
@@ -24,11 +23,6 @@ from jaxsed.training.step_timer import StepTimer
 from jaxsed.training.until import NEVER, Until
 
 Evaluator = Callable[[Params], Mapping[str, float]]
-
-NAMED_CLIPS = 6  # that a message lists; the others are in a file
-# Measurements of a step that have to be finite. A loss may be where its gradient is not,
-# and then the parameters are spoilt, with no later step to tell after the last one.
-FINITE = {"loss": "loss", "grad_norm": "gradient"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,10 +194,7 @@ class _Window:
     def close(self, step: int) -> dict[str, float]:
         fetched = jax.device_get(self._measurements)
         for i, measurements in enumerate(fetched):
-            for name, said in FINITE.items():
-                if not np.isfinite(measurements[name]):
-                    value = float(measurements[name])
-                    raise _NotFinite(self._first + i, said, value, self._rows[i])
+            divergence.check(self._first + i, measurements, self._rows[i])
         seconds = max(time.perf_counter() - self._since, 1e-9)
         clips_per_second = self._clips * jax.process_count() / seconds
         values = {
@@ -213,25 +204,6 @@ class _Window:
         self._measurements, self._rows, self._first = [], [], step + 1
         self.restart_clock()
         return {**values, "train/clips_per_second": clips_per_second}
-
-
-class Diverged(InputError):
-    """A run's loss or gradient is not finite; the same settings will end there again."""
-
-
-class _NotFinite(Exception):
-    """A loss or gradient that is infinite or no number.
-
-    Args:
-        step: whose it is.
-        name: which of the two.
-        value: what the loss, or the norm of the gradient, is.
-        rows: int [b], of this process's part of the batch, in the training data.
-    """
-
-    def __init__(self, step: int, name: str, value: float, rows: np.ndarray):
-        super().__init__(step, name, value)
-        self.step, self.name, self.value, self.rows = step, name, value, rows
 
 
 @contextlib.contextmanager
@@ -244,23 +216,10 @@ def _stopping_well(
     except preemption.Preempted:
         checkpoints.wait()
         raise
-    except _NotFinite as error:
+    except divergence.NotFinite as error:
         checkpoints.wait()
-        rows = multihost_utils.process_allgather(error.rows, tiled=True)
-        clips = [str(clip_ids[row]) for row in rows]
-        report = {"step": error.step, error.name: str(error.value), "clips": clips}
-        path = log.write_report("not_finite", report)
         saved = checkpoints.latest_step
-        kept = (
-            "there is no checkpoint yet" if saved is None else f"step {saved} is kept"
-        )
-        shown = ", ".join(clips[:NAMED_CLIPS])
-        more = len(clips) - NAMED_CLIPS
-        raise Diverged(
-            f"the {error.name} of step {error.step} is {error.value} ({kept}): lower "
-            f"optim.max_lr, set optim.clip_norm, or look at its clips {shown}"
-            + (f" and {more} more, all in {path}" if more > 0 else "")
-        ) from error
+        raise divergence.explained(error, log, clip_ids, saved) from error
 
 
 def _logged(

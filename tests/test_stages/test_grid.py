@@ -9,8 +9,8 @@ from jaxsed.errors import InputError, PartlyDone
 from jaxsed.main import run_config
 from jaxsed.stages import chain, grid, strong, testing
 from jaxsed.stages.workdir import claim
+from jaxsed.training.divergence import Diverged
 from jaxsed.training.logs import is_done, read_metrics
-from jaxsed.training.loop import Diverged
 from jaxsed.training.preemption import Preempted
 
 RATES, SEEDS = (1e-4, 3e-4, 1e-3), (0, 1)

@@ -1,5 +1,3 @@
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,41 +93,6 @@ def test_killed_run_ends_as_one_never_killed(tmp_path, kill_at):
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed)):
         np.testing.assert_array_equal(a, b)
     assert lines(tmp_path / "whole") == lines(tmp_path / "killed")
-
-
-def test_a_loss_that_is_not_finite_names_step_and_clips_and_is_not_saved(tmp_path):
-    def explode(params, batch, key):
-        loss, measurements = toy.loss_fn(params, batch, key)
-        return loss / jnp.where(jnp.max(batch["features"]) > 3, 0.0, 1.0), measurements
-
-    batches = toy.batches()
-    bad = next(k for k in range(1, 50) if next(batches)["features"].max() > 3)
-    names = ", ".join(f"clip{row}" for row in range(loop.NAMED_CLIPS))
-    expected = (
-        rf"the loss of step {bad} is inf \(step {bad - 1} is kept\).* {names} and "
-    )
-    with pytest.raises(loop.Diverged, match=expected):
-        run(tmp_path, loss=explode, cadence=loop.Cadence(50, 50, 50, bad - 1))
-    assert Checkpoints(tmp_path / "checkpoints").latest_step == bad - 1
-    report = json.loads((tmp_path / "not_finite.json").read_text())
-    assert report["step"] == bad and len(report["clips"]) == toy.BATCH
-
-
-def test_a_gradient_that_is_not_finite_under_a_finite_loss_spoils_no_checkpoint(
-    tmp_path,
-):
-    def steep(params, batch, key):
-        loss, measurements = toy.loss_fn(params, batch, key)
-        # The slope of a root is infinite at 0: one times 0 is no number.
-        kink = jnp.sqrt(jnp.where(jnp.max(batch["features"]) > 3, 0.0, 1.0) * loss)
-        return loss + 0.0 * kink, measurements
-
-    batches = toy.batches()
-    bad = next(k for k in range(1, 50) if next(batches)["features"].max() > 3)
-    with pytest.raises(loop.Diverged, match=f"the gradient of step {bad} is nan"):
-        run(tmp_path, loss=steep, cadence=loop.Cadence(bad, 50, 50, bad - 1))
-    assert Checkpoints(tmp_path / "checkpoints").latest_step == bad - 1
-    assert json.loads((tmp_path / "not_finite.json").read_text())["gradient"] == "nan"
 
 
 class Told(preemption.Notice):
