@@ -8,12 +8,22 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "jaxsed"
-LOW = {"errors", "atomic", "dotted", "locks", "metric_order", "audio", "labels"}
+LOW = {
+    "errors",
+    "atomic",
+    "dotted",
+    "folders",
+    "locks",
+    "metric_order",
+    "audio",
+    "labels",
+}
 TRAINABLE = {"augment", "losses", "optim", "pretext_losses"}
 MAY_IMPORT = {
     "errors": set(),
     "atomic": {"errors"},
     "dotted": {"errors"},
+    "folders": set(),
     "locks": {"errors"},
     "metric_order": set(),
     "audio": {"errors"},

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxsed import folders
 from jaxsed.errors import InputError
 
 # What folders are searched for. Some cannot be decoded; they are then named as wrong
@@ -73,16 +74,8 @@ def _walk(folder: Path, problems: list[str]):
     def unreadable(error: OSError):
         problems.append(f"{error.filename}: cannot be read ({error.strerror})")
 
-    visited = set()
-    for parent, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        # In order, so that of two ways to a folder it is always the same one.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for parent, names in folders.walk(folder, unreadable):
         for name in names:
             ending = name.rpartition(".")[2].lower()
-            if ending in ENDINGS and not name.startswith("."):
+            if ending in ENDINGS:
                 yield Path(parent, name)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from jaxsed import folders
 from jaxsed.data.layouts.audio_source import AudioSource, Folder
 from jaxsed.data.layouts.films import is_film
 from jaxsed.data.problems import Problem
@@ -37,13 +38,7 @@ Fit = tuple[int, int, AudioSource]  # row of the clip, rank (low is good), sound
 def walk(
     root: Path, exclude: Path | None = None, other_folders: Collection[str] = ()
 ) -> Iterator[tuple[str, list[str]]]:
-    """Walks a folder, following links, no folder twice.
-
-    What is hidden (a dot in front) is passed over: trash cans, what macOS writes beside
-    every file on disks of others. A folder that cannot be read is warned of.
-
-    Reads folders only: the type of an entry is in its folder, so that no file is asked
-    for anything, which takes hours for millions of them on a network.
+    """Walks a folder as `jaxsed.folders.walk`; one that cannot be read is warned of.
 
     Args:
       root: Searched with its sub-folders.
@@ -53,21 +48,9 @@ def walk(
     Yields:
       `(folder, file names)`, folders relative to `root`, with `/` between and behind.
     """
-    visited = {os.path.realpath(exclude)} if exclude else set()
-    for folder, subfolders, files in os.walk(root, onerror=_warn, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in visited:
-            subfolders.clear()
-            continue
-        visited.add(real)
-        # In order, so that of two ways to a folder it is always the same one.
-        subfolders[:] = sorted(set(_visible(subfolders)).difference(other_folders))
+    for folder, files in folders.walk(root, _warn, exclude, other_folders):
         inside = Path(os.path.relpath(folder, root)).as_posix()
-        yield "" if inside == "." else f"{inside}/", _visible(files)
-
-
-def _visible(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not name.startswith(".")]
+        yield "" if inside == "." else f"{inside}/", files
 
 
 def _warn(error: OSError) -> None:
