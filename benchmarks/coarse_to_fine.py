@@ -19,7 +19,9 @@ without a step of training, on other scenes of the same recordings.
 Cells are done one by one, those of the first seed first; what is there is not done
 again, so it can be stopped at any moment. Several processes may share the work: on a CPU,
 one for each core. After `--minutes` no new cell is begun. Writes what there is into
-`docs/coarse_to_fine.md`. `--scale 0.25` has a quarter of the scenes and of the steps.
+`docs/coarse_to_fine.md`, and every evaluation of every cell into `coarse_to_fine.json`
+beside it, from where another workdir goes on. `--scale 0.25` has a quarter of the scenes
+and of the steps, and needs a `--page` of its own.
 
 Cost: one to two minutes a cell on 2 cores that do nothing else; 57 cells a case, 15 of AST.
 """
@@ -44,7 +46,9 @@ from benchmarks.phase_cells import (
     Case,
     Cells,
     Variant,
+    read_results,
     scaled,
+    write_results,
 )
 from configs import coarse_to_fine as recipe
 from jaxsed import locks
@@ -230,12 +234,15 @@ def main() -> None:
     chosen = {name: case for name, case in cases.items() if name in args.cases}
     carried = {name: case for name, case in transfers.items() if name in args.cases}
     agree(args.workdir, {"scale": args.scale})
-    cells = Cells(args.workdir, 60 * args.minutes, args.only)
+    published = args.page.with_suffix(".json")
+    known = read_results(published, args.scale)
+    cells = Cells(args.workdir, 60 * args.minutes, args.only, known)
     prepare(cells.setup, [case.stage for case in chosen.values()], args.scale)
     work(cells, chosen, args.seeds)
     carry(cells, carried, args.seeds, args.scale)
     measured = phase_table.report(cells, cases, transfers, args.seeds)
     page.write(args.page, measured)
+    write_results(published, args.scale, cells.results())
     print(measured)
 
 

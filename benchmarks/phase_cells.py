@@ -5,13 +5,14 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from configs.coarse_to_fine import METRICS
 from jaxsed import locks
 from jaxsed.atomic import write_atomically
+from jaxsed.errors import InputError
 from jaxsed.stages import phases
 
 METHODS = ("fshift", "avg_pool", "max_pool", "patch_bl", "patch_pi")
@@ -111,17 +112,33 @@ class Cells:
         workdir: gets `setup/`, the cells' `*.json`, and the folder of the running cell.
         seconds: after which no new cell is begun.
         only: what the name of a cell has to contain for it to be done.
+        published: results that are known from elsewhere, by the cell's name.
     """
 
-    def __init__(self, workdir: Path, seconds: float, only: str = ""):
+    def __init__(
+        self,
+        workdir: Path,
+        seconds: float,
+        only: str = "",
+        published: Mapping[str, Any] | None = None,
+    ):
         self._workdir, self._end = workdir, time.monotonic() + seconds
-        self._only = only
+        self._only, self._published = only, published or {}
         self.setup = workdir / "setup"
 
     def get(self, *key: Any) -> Any | None:
         """Returns the result of a cell, None if it was not done."""
         path = self._path(key)
-        return json.loads(path.read_text()) if path.exists() else None
+        if path.exists():
+            return json.loads(path.read_text())
+        return self._published.get(path.stem)
+
+    def results(self) -> dict[str, Any]:
+        """Returns all results that are there, by the cell's name; of two the own one."""
+        own = {
+            p.stem: json.loads(p.read_text()) for p in self._workdir.glob("*-*.json")
+        }
+        return dict(sorted((self._published | own).items()))
 
     def make(self, key: Sequence[Any], work: Callable[[Path], Any]) -> None:
         """Does a cell that is not there and that no other process does, if there is time.
@@ -131,7 +148,7 @@ class Cells:
             work: folder -> result, JSON; goes on with what is in the folder.
         """
         path = self._path(key)
-        if path.exists() or self._only not in path.stem:
+        if self.get(*key) is not None or self._only not in path.stem:
             return
         if time.monotonic() > self._end:
             return
@@ -150,3 +167,29 @@ class Cells:
     def _path(self, key: Sequence[Any]) -> Path:
         name = "-".join(re.sub(r"[^\w.-]+", "_", str(part)) for part in key)
         return self._workdir / f"{name}.json"
+
+
+def read_results(path: Path, scale: float) -> dict[str, Any]:
+    """Returns the results that were published beside a page, by the cell's name.
+
+    Raises:
+        InputError: They are of another scale.
+    """
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["scale"] != scale:
+        raise InputError(
+            f"{path} holds results of --scale {found['scale']:g}, this is "
+            f"{scale:g}. Give another page with --page."
+        )
+    return found["cells"]
+
+
+def write_results(path: Path, scale: float, cells: Mapping[str, Any]) -> None:
+    """Writes results so that they can be read again, a line a cell."""
+    lines = ",\n".join(
+        f"{json.dumps(name)}: {json.dumps(cells[name])}" for name in cells
+    )
+    text = f'{{"scale": {json.dumps(scale)}, "cells": {{\n{lines}\n}}}}\n'
+    write_atomically(path, text.encode())

@@ -26,6 +26,7 @@ from benchmarks import (
 )
 from benchmarks.side_by_side import Contender, race
 from jaxsed.data.records import PreparedData
+from jaxsed.errors import InputError
 from jaxsed.evaluation.scores import ScoreStore
 from jaxsed.models.attention import attend
 from tests.test_evaluation import cases
@@ -195,6 +196,27 @@ def test_what_a_training_saves_is_counted_up_to_the_evaluation_that_passes(
     cells.make(("case", "seconds"), lambda folder: 1 / 0)
     phase_cells.Cells(tmp_path, seconds=-1).make(("new",), lambda folder: 1 / 0)
     assert cells.get("new") is None
+
+
+def test_another_workdir_goes_on_from_the_results_beside_a_page(tmp_path):
+    first = phase_cells.Cells(tmp_path / "first", seconds=60)
+    first.make(("case", "seconds"), lambda folder: {"none": 1.0})
+    first.make(("case", "fshift 4-1", 0), lambda folder: [[1, 5, 0.9]])
+    file = tmp_path / "page.json"
+    phase_cells.write_results(file, 0.5, first.results())
+    known = phase_cells.read_results(file, 0.5)
+    second = phase_cells.Cells(tmp_path / "second", 60, published=known)
+    second.make(("case", "fshift 4-1", 0), lambda folder: 1 / 0)
+    second.make(("case", "fshift 4-1", 1), lambda folder: [[1, 5, 0.8]])
+    assert second.get("case", "seconds") == {"none": 1.0}
+    assert list(second.results()) == [
+        "case-fshift_4-1-0",
+        "case-fshift_4-1-1",
+        "case-seconds",
+    ]
+    with pytest.raises(InputError, match=r"--scale 0.5, this is 1.*--page"):
+        phase_cells.read_results(file, 1.0)
+    assert phase_cells.read_results(tmp_path / "none.json", 1.0) == {}
 
 
 def test_single_sounds_are_of_every_class_and_no_scene_is_in_two_splits(
