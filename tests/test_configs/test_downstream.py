@@ -1,7 +1,5 @@
 """The recipes of downstream tasks say what the paper says, and what they are asked for."""
 
-import importlib
-
 import jax
 import numpy as np
 import pytest
@@ -14,12 +12,9 @@ from jaxsed.evaluation import evaluator
 from jaxsed.models import sed
 from jaxsed.stages.program import init_params
 from jaxsed.weights import zoo
+from tests.test_configs import recipe
 
 TASKS = ("desed", "dcase2016", "maestro", "own")
-
-
-def recipe(name, text=""):
-    return importlib.import_module(f"configs.{name}").get_config(text)
 
 
 @pytest.mark.parametrize("name", TASKS)
