@@ -14,6 +14,7 @@ from jaxsed.data.layouts.matching import (
     walk,
     without_y,
 )
+from jaxsed.errors import InputError
 from jaxsed.labels.clip_names import clip_path
 
 from .clip_folders import write_text
@@ -156,6 +157,27 @@ def test_several_files_of_one_path(tmp_path):
     ((clip, kind, what),) = problems
     assert (clip, kind) == ("A", "duplicate_audio")
     assert what == "x/a.wav, y/a.wav: the first is used"
+
+
+def test_a_file_of_the_very_path_is_meant(tmp_path):
+    """Of z.wav and copy/z.wav the second comes first by its name."""
+    problems = []
+    assert paths_found(tmp_path, ["z"], ["copy/z.wav", "z.wav"], problems) == ["z.wav"]
+    assert problems[0].detail == "z.wav, copy/z.wav: the first is used"
+
+
+def test_recorders_of_several_places_call_their_files_alike(tmp_path):
+    folder = Folder(tmp_path)
+    flac, film = AudioSource(folder, "x/a.flac"), AudioSource(folder, "films/a.mp4")
+    found = [("a", AudioSource(folder, f"{place}/a.wav")) for place in "xy"]
+    copies = [found[0], ("a", flac), ("a", film)]
+    assert match_paths(["a"], ["A"], copies, [], in_one_folder=True) == [flac]
+    expected = r"a line of a\.wav may be of x/a\.wav or of y/a\.wav: write the folder"
+    with pytest.raises(InputError, match=expected):
+        match_paths(["a"], ["A"], found, [], in_one_folder=True)
+    exact = [*found, ("a", AudioSource(folder, "a.wav"))]
+    (sound,) = match_paths(["a"], ["A"], exact, [], in_one_folder=True)
+    assert sound.name == "a.wav"
 
 
 def test_paths_are_composed(tmp_path):

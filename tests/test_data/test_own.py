@@ -92,11 +92,11 @@ def test_labels_that_the_vocabulary_lacks(tmp_path):
 
 def test_recordings_that_nothing_is_said_of(tmp_path):
     rows = "".join(f"{k}.wav\t0\t0.1\tx\n" * 2 for k in range(8))
-    names = [f"{k}.wav" for k in range(9)] + ["same/0.flac"]
+    names = [f"{k}.wav" for k in range(9)] + ["0.flac"]
     root = write_own(tmp_path / "mine", HEADER.replace("\tsplit", "") + rows, names)
     write_text(root / "audio" / "notes.docx", "")
     manifest, _ = prepared(root, tmp_path / "out")
-    assert manifest["problems"].pop("unlabelled") == 1  # same/0 may be 0
+    assert manifest["problems"].pop("unlabelled") == 1  # 0.flac is 0, too
     assert "audio/8.wav" in (tmp_path / "out" / "problems.tsv").read_text()
     assert splits_of(root).keys() == {str(k) for k in range(8)}
     kept = splits_of(root, unlabelled="nothing")
@@ -188,6 +188,30 @@ def test_label_tracks_beside_the_recordings(tmp_path):
     assert [len(data.events(i)) for i in range(3)] == [1, 0, 1]
     assert data.vocabulary.names == ("Cat", "Dog")
     assert "day2-c" in splits_of(root, unlabelled="nothing")
+
+
+def test_a_label_track_is_of_the_recording_beside_it(tmp_path):
+    for name in ("z.wav", "deep/z.wav", "deep/gone.wav"):
+        write_sound(tmp_path / name)
+    for name in ("z.txt", "gone.txt"):
+        write_text(tmp_path / name, "0\t0.1\tDog\n")
+    for unlabelled in ("left_out", "nothing"):
+        options = EventOptions(unlabelled=unlabelled)
+        sounds = {
+            clip.id: clip.audio and clip.audio.name
+            for split in layout.available_splits(tmp_path, options)
+            for clip in layout.read(tmp_path, split, options=options).clips
+        }
+        assert (sounds["z"], sounds["gone"]) == ("z.wav", None)
+
+
+def test_a_line_that_fits_recordings_of_several_places_is_refused(tmp_path):
+    sounds = ("day1/a.wav", "day2/a.wav", "c.wav")
+    root = write_own(
+        tmp_path / "mine", HEADER + "a.wav\t0.1\t0.2\tDog\ttrain\n", sounds
+    )
+    with pytest.raises(InputError, match=r"audio/day1/a\.wav or of audio/day2/a\.wav"):
+        layout.read(root, "train")
 
 
 def test_selection_tables_beside_the_recordings(tmp_path):

@@ -96,7 +96,11 @@ def read(
     # Clips of all splits at once, as one may be called by the end of another's path.
     problems: list[Problem] = []
     sounds = match_paths(
-        list(ids), list(ids.values()), find_audio(source, exclude), problems
+        list(ids),
+        list(ids.values()),
+        find_audio(source, exclude),
+        problems,
+        in_one_folder=True,
     )
     sound_of, here = dict(zip(ids.values(), sounds)), set(clips)
     listing.problems += [problem for problem in problems if problem.clip in here]

@@ -19,6 +19,7 @@ from jaxsed import folders
 from jaxsed.data.layouts.audio_source import AudioSource, Folder
 from jaxsed.data.layouts.films import is_film
 from jaxsed.data.problems import Problem
+from jaxsed.errors import InputError
 from jaxsed.labels.clip_names import composed, is_sound
 
 # Anything else beside the tables may be a sound file, whatever it is called: formats
@@ -162,22 +163,29 @@ def match_paths(
     clips: Sequence[str],
     found: Iterable[Found],
     problems: list[Problem],
+    in_one_folder: bool = False,
 ) -> list[AudioSource | None]:
     """Chooses the sound of every clip that a table calls by a file.
 
-    A file fits whose path ends with the clip's, by whole folders; or else one of which
-    the whole path, from the folder of the data set, is the end of one clip's path.
+    A file fits whose path from the folder of the data set is the clip's; or else one
+    whose path ends with the clip's, by whole folders; or else one of which the whole path
+    is the end of one clip's path.
 
     Args:
       paths: Of the clips, `/` between, without endings; unique.
       clips: What to call them in problems.
       found: Names and sources, in any order.
       problems: Gets a `duplicate_audio` for every clip that several sounds fit.
+      in_one_folder: Several that fit equally have to lie in one folder, as copies in
+        another format do: recorders at several places call their files alike.
 
     Returns:
       One a clip, or None.
+
+    Raises:
+      InputError: Sounds in several folders fit a clip equally, and may not.
     """
-    return _choose(clips, _by_path(paths, found), problems)
+    return _choose(clips, _by_path(paths, found), problems, in_one_folder)
 
 
 def unclaimed(paths: Sequence[str], found: Iterable[Found]) -> list[Found]:
@@ -200,13 +208,14 @@ def _by_path(paths: Sequence[str], found: Iterable[Found]) -> Iterator[Fit]:
     others: dict[str, list[AudioSource]] = {}
     for each in found:
         source = each[1]
-        parts = path_of(each).split("/")
+        whole = path_of(each)
+        parts = whole.split("/")
         ends = ("/".join(parts[-depth:]) for depth in depths if depth <= len(parts))
         row = next((rows[end] for end in ends if end in rows), None)
         if row is None:
-            others.setdefault("/".join(parts), []).append(source)
+            others.setdefault(whole, []).append(source)
         else:
-            yield row, 0, source
+            yield row, 0 if paths[row] == whole else 1, source
     # The table may be from a place where the folder of the data set had another name.
     claims: dict[str, list[int]] = {}
     for row, path in enumerate(paths if others else ()):
@@ -217,11 +226,14 @@ def _by_path(paths: Sequence[str], found: Iterable[Found]) -> Iterator[Fit]:
             claims.setdefault(whole, []).append(row)
     for whole, claimants in claims.items():
         if len(claimants) == 1:  # else nobody can tell whose it is
-            yield from ((claimants[0], 1, source) for source in others[whole])
+            yield from ((claimants[0], 2, source) for source in others[whole])
 
 
 def _choose(
-    clips: Sequence[str], fits: Iterable[Fit], problems: list[Problem]
+    clips: Sequence[str],
+    fits: Iterable[Fit],
+    problems: list[Problem],
+    in_one_folder: bool = False,
 ) -> list[AudioSource | None]:
     """Chooses among the sounds that fit: the lowest rank, the first by place.
 
@@ -242,8 +254,19 @@ def _choose(
             key=lambda fit: (fit[0], fit[1].container.file(fit[1].place), fit[1].place)
         )
         sounds[row] = fitting[0][1]
+        if in_one_folder:
+            _refuse_folders([s.name for k, s in fitting if k == fitting[0][0]])
         if len(fitting) > 1:
             listed = ", ".join(source.name for _, source in fitting[:4])
             what = f"{listed}: the first is used"
             problems.append(Problem(clips[row], "duplicate_audio", what))
     return sounds
+
+
+def _refuse_folders(names: Sequence[str]) -> None:
+    for name in names[1:]:
+        if os.path.dirname(name) != os.path.dirname(names[0]):
+            raise InputError(
+                f"a line of {os.path.basename(name)} may be of {names[0]} or of {name}: "
+                "write the folder in front of it, or move away the copies"
+            )

@@ -113,7 +113,8 @@ def read(
 
     Raises:
       InputError: There are no labels, a table is unreadable or lacks a column, it is not
-        clear what the splits are, or there is no recording of this one.
+        clear what the splits are or of which of several recordings a line is, or there
+        is no recording of this split.
     """
     labels = _read_labels(source, exclude, options)
     if labels is None:
@@ -134,7 +135,8 @@ def read(
     # All recordings at once, as one may be called by the end of another's path.
     problems: list[Problem] = []
     paths = list(ids)
-    sounds = match_paths(paths, [ids[path] for path in paths], labels.sounds, problems)
+    clips = [ids[path] for path in paths]
+    sounds = match_paths(paths, clips, labels.sounds, problems, in_one_folder=True)
     sound_of = dict(zip(ids.values(), sounds))
     audio = [sound_of[clip] for clip in listing.clips]
     here = set(listing.clips)
@@ -180,7 +182,8 @@ def _read_labels(
         unlabelled = unclaimed(
             [], [each for each in found if path_of(each) not in paths]
         )
-        found = [each for each in found if path_of(each) in paths] + unlabelled
+        found = [each for each in found if path_of(each) in paths]
+        found += unlabelled if options.unlabelled == NOTHING_SOUNDS else []
     if not lines:
         return None
     problems: list[Problem] = []
