@@ -30,6 +30,13 @@ def test_quotes_mean_nothing_between_tabs(table):
     assert list(read_rows(table(b'"a\tb"\n'), "\t")) == [(1, ['"a', 'b"'])]
 
 
+def test_spreadsheets_quote_cells_between_tabs(table):
+    path = table(b'1\t"Thump, thud"\t"say ""x"""\t"\t""\n')
+    assert list(read_rows(path, "\t")) == [
+        (1, ["1", "Thump, thud", 'say "x"', '"', ""])
+    ]
+
+
 def test_columns_by_name(table):
     path = table(b"\xef\xbb\xbfextra,Label,id\r\n,x,1\r\n\r\n,y\r\n,z,3")
     assert list(read_table(path, ",", ("id", "label"))) == [

@@ -90,8 +90,9 @@ def read_rows(
 
     Args:
       path: The file.
-      delimiter: TAB, comma or semicolon, or a blank for any white space. Quotes have a
-        meaning where commas or semicolons separate.
+      delimiter: TAB, comma or semicolon, or a blank for any white space. Between commas
+        and semicolons a quotation may hold these; around a cell between TABs quotation
+        marks are left off.
       comment: Lines that start so are left out, as blank ones are.
 
     Yields:
@@ -112,7 +113,8 @@ def read_rows(
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path} is not UTF-8 (after line {line}); save it as UTF-8"
+            f"{path} is not UTF-8 (after line {line}); save it as UTF-8 (Excel calls it "
+            "CSV UTF-8)"
         ) from error
 
 
@@ -120,12 +122,21 @@ def _cells(text: str, delimiter: str) -> list[str]:
     text = text.rstrip("\r\n")
     if delimiter == " ":
         return text.split()
-    if delimiter in "\t\n":
-        return text.split(delimiter)
+    if delimiter == "\n":
+        return [text]
+    if delimiter == "\t":
+        return [_unquoted(cell.strip()) for cell in text.split(delimiter)]
     try:
         return next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:  # a NUL, or a cell of more than 128 KB
         return []
+
+
+def _unquoted(cell: str) -> str:
+    """Spreadsheets quote what has a comma or a quotation mark, between TABs as well."""
+    if len(cell) < 2 or not cell[0] == cell[-1] == '"':
+        return cell
+    return cell[1:-1].replace('""', '"')
 
 
 def table_in(source: Path, folders: Iterable[str], name: str) -> Path | None:
