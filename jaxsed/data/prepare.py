@@ -76,9 +76,9 @@ def prepare(
 
     Raises:
       InputError: No clip has a usable sound, all sounds are films, `out` holds something
-        else, or it cannot be written; or array_record is missing.
+        else, its name is not Unicode, or it cannot be written; or array_record is missing.
     """
-    records.require_array_record()
+    records.require_array_record(out.absolute())
     if not source.has_audio:
         example = source.clips[0].id if source.clips else "SEGMENT_ID"
         raise InputError(

@@ -26,6 +26,7 @@ from jaxsed.data.activity import ClassActivity
 from jaxsed.data.index import INDEX, read_index, write_index
 from jaxsed.data.text_column import TextColumn
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import legible
 from jaxsed.labels.events import Event
 from jaxsed.labels.vocab import Vocabulary
 
@@ -100,11 +101,11 @@ class PreparedData:
         """Opens the folder: reads manifest and index, looks at no audio.
 
         Raises:
-          InputError: Not a prepared folder, an unfinished or damaged one, or one of a
-            newer format; or array_record is missing.
+          InputError: Not a prepared folder, an unfinished or damaged one, one of a newer
+            format or with a name that is not Unicode; or array_record is missing.
         """
-        require_array_record()
         self.directory = Path(directory).resolve()
+        require_array_record(self.directory)
         self.manifest = _read_manifest(self.directory)
         self.manifest_hash: str = self.manifest["content_hash"]
         self.vocabulary = Vocabulary.from_json(self.manifest["vocabulary"])
@@ -206,8 +207,20 @@ class PreparedData:
                 )
 
 
-def require_array_record() -> None:
-    """Raises InputError where there is no array_record, as on Windows."""
+def require_array_record(folder: Path) -> None:
+    """Raises InputError where array_record cannot be used.
+
+    Args:
+      folder: Where its files are to be; it takes no name that is not Unicode.
+
+    Raises:
+      InputError: It is not there, as on Windows, or the folder's name is not Unicode.
+    """
+    if legible(str(folder)) != str(folder):
+        raise InputError(
+            f"{legible(str(folder))}: the name of a folder of prepared data has to be "
+            "Unicode; give it another one"
+        )
     if importlib.util.find_spec("array_record") is None:
         raise InputError(
             "the package array_record is missing, which has no build for Windows: prepare "

@@ -144,6 +144,17 @@ def test_without_array_record_one_line_says_so(prepared, monkeypatch):
         prepare(audioset_strong.read(prepared[0], "train"), prepared[1])
 
 
+def test_array_record_takes_no_name_that_is_not_unicode(prepared, tmp_path):
+    odd = tmp_path / os.fsdecode(b"\xff")
+    for use in (
+        lambda: prepare(audioset_strong.read(prepared[0], "train"), odd / "train"),
+        lambda: PreparedData(odd),
+    ):
+        with pytest.raises(InputError, match="\N{REPLACEMENT CHARACTER}.* be Unicode"):
+            use()
+    assert not odd.exists()
+
+
 def test_not_a_prepared_folder(tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         PreparedData(tmp_path / "nowhere")
