@@ -12,7 +12,7 @@ from jaxsed.audio.decode import AudioError
 from jaxsed.errors import InputError
 from jaxsed.evaluation.postprocess import Postprocessing
 from jaxsed.evaluation.truth_files import TrueEvents
-from jaxsed.inference import frame_scores, outputs, report, stream
+from jaxsed.inference import frame_scores, inputs, outputs, report, stream
 from jaxsed.inference.inputs import SoundFile
 from jaxsed.inference.journal import Journal, fingerprint, settings_mark
 from jaxsed.labels.clip_names import clip_id, clip_path
@@ -172,6 +172,8 @@ class Results:
             if error.kind == "missing":
                 # A disk that has gone makes no earlier results wrong.
                 return outputs.one_line(problem)
+            if error.kind == "undecodable":
+                problem += inputs.conversion(file.path)
         except InputError:
             raise
         except Exception as error:

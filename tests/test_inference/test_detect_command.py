@@ -232,9 +232,10 @@ def test_bad_files_are_named_and_the_rest_is_done(detect, tmp_path):
 
 
 def test_only_bad_files_is_a_failure(detect, tmp_path):
-    (tmp_path / "bad.wav").write_text("x")
-    status, out, err = detect(tmp_path / "bad.wav")
-    assert status == 1 and "0 files done" in out and "bad.wav" in err
+    (tmp_path / "bad.m4a").write_text("x")
+    status, out, err = detect(tmp_path / "bad.m4a")
+    assert status == 1 and "0 files done" in out
+    assert "bad.m4a: not a sound" in err and "convert it: ffmpeg -i a.m4a a.flac" in err
     assert rows_of(tmp_path / "out" / "detections.tsv") == []
 
 

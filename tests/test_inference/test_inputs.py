@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,20 @@ def test_a_named_file_needs_no_ending_and_is_taken_once(tree, monkeypatch):
     monkeypatch.chdir(tree)
     again = [tree / "a.wav", tree / "b" / ".." / "a.wav", os.path.relpath("a.wav")]
     assert names([tree / "f", *again]) == ["a.wav", "f"]
-    assert names([tree / "nowhere.wav"]) == ["nowhere.wav"]
+    assert names([tree / "nowhere.wav", tree / "f"]) == ["f", "nowhere.wav"]
+
+
+def test_nothing_of_what_is_named_exists(tree):
+    with pytest.raises(InputError, match=r"nowhere\.wav: no such file or folder$"):
+        inputs.find([tree / "nowhere.wav"])
+    with pytest.raises(InputError, match=r"day, 1: no such .* needs quotation marks"):
+        inputs.find([tree / "day", Path("1")])
+    assert names([tree / "a.wav" / "below", tree / "f"]) == ["a.wav/below", "f"]
+
+
+def test_what_has_to_be_converted(tree):
+    assert inputs.conversion(tree / "b.M4A") == "; convert it: ffmpeg -i a.m4a a.flac"
+    assert inputs.conversion(tree / "a.wav") == ""
 
 
 def test_folders_with_nothing_in_them(tree):
