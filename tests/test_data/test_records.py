@@ -150,7 +150,7 @@ def test_array_record_takes_no_name_that_is_not_unicode(prepared, tmp_path):
         lambda: prepare(audioset_strong.read(prepared[0], "train"), odd / "train"),
         lambda: PreparedData(odd),
     ):
-        with pytest.raises(InputError, match="\N{REPLACEMENT CHARACTER}.* be Unicode"):
+        with pytest.raises(InputError, match="has to be Unicode"):
             use()
     assert not odd.exists()
 
