@@ -47,7 +47,29 @@ def read_events(
     classes: Vocabulary | None = None,
     known_clips: Collection[str] = (),
 ) -> TrueEvents:
-    """Reads events with the columns of AudioSet Strong or of DCASE.
+    """Reads events with the columns of AudioSet Strong or of DCASE, by clip.
+
+    Args:
+        path: the table.
+        model: classes of the model that is evaluated.
+        classes: as of `read_paths`.
+        known_clips: ids of the scores, which tell the folders that the table has and they
+            have not (`clip_names.clip_ids_among`).
+
+    Raises:
+        InputError: unreadable, columns missing, no usable row, or two clips of the same
+            id.
+    """
+    truth = read_paths(path, model, classes)
+    ids = clip_ids_among(truth.events, known_clips)
+    events = {ids[clip]: of_clip for clip, of_clip in truth.events.items()}
+    return truth._replace(events=events)
+
+
+def read_paths(
+    path: str | Path, model: Vocabulary, classes: Vocabulary | None = None
+) -> TrueEvents:
+    """Reads events as `read_events`; clips are called by their paths in the table.
 
     Args:
         path: the table.
@@ -56,20 +78,18 @@ def read_events(
             detections of one without an event count as wrong. If None, those of the
             model and of the shipped AudioSet lists may occur, and the vocabulary is what
             does. A label may be a name or a MID; an unknown one is a problem.
-        known_clips: ids of the scores, which tell the folders that the table has and they
-            have not (`clip_names.clip_ids_among`).
 
     Raises:
-        InputError: unreadable, columns missing, no usable row, or two clips of the same
-            id.
+        InputError: unreadable, columns missing, or no usable row.
     """
     path = Path(path)
     header, rows = _read_rows(path)
-    wanted = next((c for c in EVENT_COLUMNS if set(c) <= set(header)), None)
+    columns = [column.lower() for column in header]
+    wanted = next((c for c in EVENT_COLUMNS if set(c) <= set(columns)), None)
     if wanted is None:
         forms = " or ".join(", ".join(columns) for columns in EVENT_COLUMNS)
         raise InputError(f"{path}: columns are {', '.join(header)}; expected {forms}")
-    places = [header.index(column) for column in wanted]
+    places = [columns.index(column) for column in wanted]
     known = [classes] if classes else [model, *(vocab.load(n) for n in vocab.SHIPPED)]
     label_of: dict[tuple[str, str | None], int] = {}
     if classes:
@@ -101,9 +121,7 @@ def read_events(
             f"{path}: no usable event" + (f"; {problems[0]}" if problems else "")
         )
     names, mids = zip(*label_of, strict=True)
-    ids = clip_ids_among(found, known_clips)
-    events = {ids[clip]: of_clip for clip, of_clip in found.items()}
-    return TrueEvents(events, Vocabulary(path.stem, names, mids), problems)
+    return TrueEvents(found, Vocabulary(path.stem, names, mids), problems)
 
 
 def read_durations(
@@ -125,10 +143,11 @@ def read_durations(
     """
     path = Path(path)
     header, rows = _read_rows(path)
+    columns = [column.lower() for column in header]
     if len(header) == 2 and math.isfinite(_number(header[1])):
         rows, places = [(1, header), *rows], [0, 1]
-    elif {"filename", "duration"} <= set(header):
-        places = [header.index("filename"), header.index("duration")]
+    elif {"filename", "duration"} <= set(columns):
+        places = [columns.index("filename"), columns.index("duration")]
     else:
         raise InputError(
             f"{path}: columns are {', '.join(header)}; expected filename, duration"
@@ -239,5 +258,11 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             for row in reader:
                 if any(value.strip() for value in row):
                     yield reader.line_num, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8; save it as UTF-8 (Excel calls it CSV UTF-8)"
+        ) from error
+    except csv.Error as error:
         raise InputError(f"{path}: cannot be read as a table ({error})") from error

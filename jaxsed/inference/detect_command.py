@@ -16,6 +16,7 @@ was done; 1 nothing could be done.
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -109,10 +110,8 @@ def run(args: argparse.Namespace) -> int:
     """
     # All that can be refused is refused before the model is loaded.
     from jaxsed.audio.windows import WindowPlan
-    from jaxsed.evaluation import truth_files
     from jaxsed.evaluation.postprocess import choose, refuse_unused
     from jaxsed.inference import inputs
-    from jaxsed.labels.clip_names import clip_id, clip_path
 
     formats = _formats(args.format)
     asked = args.postprocess, args.median, args.min_seconds, args.threshold
@@ -126,6 +125,11 @@ def run(args: argparse.Namespace) -> int:
         pictures.require_matplotlib()
     if args.out.exists() and not args.out.is_dir():
         raise InputError(f"--out={args.out} is a file; give a folder")
+    if args.events and not os.path.isfile(args.events):
+        raise InputError(
+            f"--events {args.events} is no file; give a table with the columns filename, "
+            "onset, offset, event_label"
+        )
     files, problems = inputs.find(args.inputs)
 
     from jaxsed.inference import compile_cache
@@ -139,10 +143,7 @@ def run(args: argparse.Namespace) -> int:
     _print_model(args.weights, detector)
     truth = None
     if args.events:
-        known = [clip_id(clip_path(file.name)) for file in files]
-        truth = truth_files.read_events(
-            args.events, detector.vocabulary, known_clips=known
-        )
+        truth = _truth(args.events, detector.vocabulary, files)
         problems += truth.problems
     options = Options(
         formats=formats,
@@ -163,6 +164,27 @@ def _formats(text: str) -> tuple[str, ...]:
     if not names:
         raise InputError(f"--format is empty: give any of {','.join(FORMATS)}")
     return names
+
+
+def _truth(table: str, vocabulary, files):
+    """Returns the true events by the names of the files; refuses what may mean several."""
+    from jaxsed.evaluation import truth_files
+    from jaxsed.labels.clip_names import clip_path, paths_meant
+
+    truth = truth_files.read_paths(table, vocabulary)
+    wholes = {
+        clip_path(file.name): clip_path(os.path.abspath(file.path)) for file in files
+    }
+    try:
+        meant = paths_meant(wholes, truth.events)
+    except InputError as error:
+        raise InputError(f"{table}: {error}") from error
+    if not meant:
+        truth.problems.append(
+            f"{table}: no line is of any of these files; it has "
+            f"{next(iter(truth.events))!r}, they are called {next(iter(wholes))!r}"
+        )
+    return truth._replace(events={name: truth.events[meant[name]] for name in meant})
 
 
 def _print_model(folder: str, detector) -> None:

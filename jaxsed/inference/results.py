@@ -15,7 +15,7 @@ from jaxsed.evaluation.truth_files import TrueEvents
 from jaxsed.inference import frame_scores, inputs, outputs, report, stream
 from jaxsed.inference.inputs import SoundFile
 from jaxsed.inference.journal import Journal, fingerprint, settings_mark
-from jaxsed.labels.clip_names import clip_id, clip_path
+from jaxsed.labels.clip_names import clip_path
 
 
 class Options(NamedTuple):
@@ -58,7 +58,7 @@ class Results:
       detector: A `detector.Detector`.
       options: What to detect and to write.
       files: All files of this run.
-      truth: True events for the pictures.
+      truth: True events for the pictures, by `clip_path` of the files' names.
 
     Raises:
       InputError: The folder holds results of other files of the same names, is in use
@@ -287,8 +287,6 @@ class Results:
     def _true_events(self, file: SoundFile) -> list[report.NamedEvent] | None:
         if self._truth is None:
             return None
-        path = clip_path(file.name)
-        events = self._truth.events
-        found = events.get(clip_id(path), events.get(path.rpartition("/")[2], ()))
+        found = self._truth.events.get(clip_path(file.name), ())
         names = self._truth.vocabulary.names
         return [report.NamedEvent(e.onset, e.offset, names[e.label]) for e in found]

@@ -10,7 +10,7 @@ import collections
 import posixpath
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from jaxsed.errors import InputError
 
@@ -104,6 +104,57 @@ def clip_ids_among(paths: Iterable[str], known: Collection[str]) -> dict[str, st
     ids = {path: clip_id(path, folder) for path in paths}
     _refuse_namesakes(ids)
     return {path: spelled.get(name, name) for path, name in ids.items()}
+
+
+def paths_meant(files: Mapping[str, str], paths: Collection[str]) -> dict[str, str]:
+    """Returns which path of a table means which file on disk.
+
+    It is the end of the file's whole path, by whole folders, and of several the longest;
+    or else the path itself ends with the file's name, or is what a clip of this name is
+    called.
+
+    Args:
+        files: name, from a folder that all have in common -> the whole path; both from
+            `clip_path`.
+        paths: of the table, from `clip_path`.
+
+    Returns:
+        name -> path, of those files that one means.
+
+    Raises:
+        InputError: one may mean several files, or a file may be meant by several.
+    """
+    ends: dict[str, list[str]] = collections.defaultdict(list)
+    for path in paths:
+        ends[posixpath.basename(path)].append(path)
+    meant: dict[str, str] = {}
+    for name, whole in files.items():
+        starts = [0, *(k + 1 for k, c in enumerate(whole) if c == "/")]
+        path = next((whole[k:] for k in starts if whole[k:] in paths), None)
+        if path is None:
+            path = _path_from_elsewhere(name, ends[posixpath.basename(name)])
+        if path is None and clip_id(name) in paths:
+            path = clip_id(name)
+        if path is not None:
+            meant[name] = path
+    name_of: dict[str, str] = {}
+    for name, path in meant.items():
+        other = name_of.setdefault(path, name)
+        if other != name:
+            raise InputError(
+                f"{path} may be {other} or {name}: write the folder in front of it"
+            )
+    return meant
+
+
+def _path_from_elsewhere(name: str, paths: Collection[str]) -> str | None:
+    fitting = [path for path in paths if f"/{path}".endswith(f"/{name}")]
+    if len(fitting) > 1:
+        raise InputError(
+            f"{name} may be {fitting[0]} or {fitting[1]}: leave the lines of other folders "
+            "out of the table, or name the folder above them instead of the file"
+        )
+    return fitting[0] if fitting else None
 
 
 def _refuse_several(found: dict[str, list[str]], chosen: str) -> None:

@@ -492,6 +492,21 @@ def test_true_events_change_the_picture_only(detect, tmp_path, calls):
     assert status == 3 and "line 3" in err and "did you mean 'Bark'" in err
 
 
+def test_true_events_of_other_files_are_told(detect, tmp_path):
+    path = write_sound(tmp_path / "day1" / "a.wav", 1)
+    write_sound(tmp_path / "day2" / "a.wav", 1)
+    truth = tmp_path / "truth.tsv"
+    header = "filename\tonset\toffset\tevent_label\n"
+    truth.write_text(header + "day2/a.wav\t0\t1\tBell\nday1/a.wav\t0\t1\tBell\n")
+    assert detect(path, "--events", truth)[0] == 0
+    truth.write_text(header + "a.wav\t0\t1\tBell\n")
+    status, _, err = detect(tmp_path, "--events", truth)
+    assert status == 1 and "truth.tsv: a may be day1/a or day2/a" in err
+    truth.write_text(header + "b.wav\t0\t1\tBell\n")
+    status, _, err = detect(path, "--events", truth)
+    assert status == 3 and "no line is of any of these files; it has 'b'" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

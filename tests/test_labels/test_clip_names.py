@@ -7,6 +7,7 @@ from jaxsed.labels.clip_names import (
     clip_ids_among,
     clip_path,
     legible,
+    paths_meant,
 )
 
 
@@ -84,3 +85,32 @@ def test_namesakes_are_refused():
     for name in (clip_ids, lambda paths: clip_ids_among(paths, ["a-b"])):
         with pytest.raises(InputError, match=message):
             name(["a/b", "a-b"])
+
+
+@pytest.mark.parametrize(
+    ("files", "paths", "meant"),
+    [
+        # One recording of a folder whose table lists all, from the folder above.
+        (["day1/a"], ["day1/a", "day2/a"], ["day1/a"]),
+        (["my/day1/a", "my/day2/a"], ["day1/a", "my/day2/a"], ["day1/a", "my/day2/a"]),
+        (["a", "b"], ["C/old/a", "c"], ["C/old/a", None]),  # a table from elsewhere
+        (["day1/a"], ["day1-a"], ["day1-a"]),
+    ],
+)
+def test_which_path_means_a_file(files, paths, meant):
+    wholes = {file: f"disk/{file}" for file in files}
+    expected = {file: path for file, path in zip(files, meant) if path}
+    assert paths_meant(wholes, paths) == expected
+    below = {file.rpartition("/")[2]: whole for file, whole in wholes.items()}
+    if len(below) == len(files) and meant != ["day1-a"]:
+        assert list(paths_meant(below, paths).values()) == list(expected.values())
+
+
+def test_a_path_that_may_mean_several_files_or_none_for_sure_is_refused():
+    wholes = {"day1/a": "disk/day1/a", "day2/a": "disk/day2/a"}
+    with pytest.raises(InputError, match="a may be day1/a or day2/a: write the folder"):
+        paths_meant(wholes, ["a"])
+    with pytest.raises(
+        InputError, match="a may be old/x/a or old/y/a: leave the lines"
+    ):
+        paths_meant({"a": "disk/a"}, ["old/x/a", "old/y/a"])
