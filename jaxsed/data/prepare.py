@@ -30,6 +30,7 @@ from jaxsed.data import records
 from jaxsed.data.child_process import leave_with_parent
 from jaxsed.data.hosts import ALONE, Host
 from jaxsed.data.layouts.films import refuse_films
+from jaxsed.data.layouts.matching import find_audio
 from jaxsed.data.layouts.source import MULTI, SourceSplit
 from jaxsed.data.publish import publish
 from jaxsed.data.shards import (
@@ -40,6 +41,7 @@ from jaxsed.data.shards import (
     write_shard,
 )
 from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import is_sound, legible
 
 # 512 clips are about 80 MB of mp3, and 200 shards for AudioSet Strong; small sets are
 # split finer, so that several processes have something to do.
@@ -81,9 +83,12 @@ def prepare(
     records.require_array_record(out.absolute())
     if not source.has_audio:
         example = source.clips[0].id if source.clips else "SEGMENT_ID"
+        called = (sound.name for _, sound in find_audio(source.root, out.parent))
+        there = next(filter(is_sound, called), "")
         raise InputError(
             f"no sound found for any of the {len(source.clips)} {source.split} clips "
             f"under {source.root}; sounds are called as clips are, e.g. {example}"
+            + (f", but there is {legible(there)}" if there else "")
         )
     if workers < 1 or (n_shards is not None and n_shards < 1):
         raise InputError(

@@ -246,7 +246,11 @@ def test_a_place_that_cannot_be_written_is_refused(source, tmp_path):
 
 def test_no_audio_at_all(tmp_path):
     write_tables(tmp_path, [("x_0", 0, 1, BARK)])
-    with pytest.raises(InputError, match=r"no sound found .* of the 1 train clips"):
+    with pytest.raises(InputError, match=r"no sound .* of the 1 train clips .* x_0$"):
+        prepare_train(tmp_path, tmp_path / "out")
+    (tmp_path / "wavs").mkdir()
+    (tmp_path / "wavs" / "y.wav").touch()
+    with pytest.raises(InputError, match=r"e\.g\. x_0, but there is wavs/y\.wav$"):
         prepare_train(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -49,7 +49,8 @@ def at_random(clips: Iterable[str], share: float, seed: int) -> set[str]:
     in_order = sorted(set(clips), key=place)
     if len(in_order) < 2:
         raise InputError(
-            f"{len(in_order)} clips cannot be split at random into train and eval"
+            f"{len(in_order)} clips cannot be split at random; every part needs one, so "
+            "label more"
         )
     count = round(share * len(in_order))
     return set(in_order[: min(max(count, 1), len(in_order) - 1)])
