@@ -83,7 +83,7 @@ def prepare(
     records.require_array_record(out.absolute())
     if not source.has_audio:
         example = source.clips[0].id if source.clips else "SEGMENT_ID"
-        called = (sound.name for _, sound in find_audio(source.root, out.parent))
+        called = (sound.name for _, sound in find_audio(source.root, out))
         there = next(filter(is_sound, called), "")
         raise InputError(
             f"no sound found for any of the {len(source.clips)} {source.split} clips "
