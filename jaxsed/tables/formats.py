@@ -23,6 +23,13 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    # Other characters in TeX's own text fonts.
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # Behind the end of a line, these two would be its arguments.
+    "[": "{[}",
+    "*": "{*}",
     "±": r"$\pm$",
     "▲": LATEX_MARKS[HIGHER],
     "▼": LATEX_MARKS[LOWER],
@@ -31,9 +38,9 @@ _LATEX = {
 
 def markdown(table: Table, digits: int, notes: Sequence[str]) -> str:
     """Returns the table, aligned for reading as plain text too, and the notes below it."""
-    lines = [["", *_titles(table)]]
+    lines = [["", *map(_plain, _titles(table))]]
     for row in table.rows:
-        cells = [row.replace("|", "\\|")]
+        cells = [_plain(row)]
         for column in table.columns:
             entry = table.entries.get((row, column))
             text = _score(entry, digits)
@@ -141,19 +148,10 @@ def notes(table: Table) -> list[str]:
             f"{ALPHA:g} with Bonferroni's correction for {corrected} "
             f"column{'s' if models != [1] else ''}, epsilon_min < {BETTER_BELOW:g}."
         )
-    untested = [row for row, n in tests.items() if n < _n_shared(table, row)]
-    if untested:
-        said.append(
-            f"Not tested everywhere, for want of a second run: {', '.join(untested)}."
-        )
+    for why in dict.fromkeys(why for row in tests for why in table.why_untested(row)):
+        rows = [row for row in tests if why in table.why_untested(row)]
+        said.append(f"Not tested everywhere, {why}: {', '.join(rows)}.")
     return said
-
-
-def _n_shared(table: Table, row: str) -> int:
-    return sum(
-        (row, column) in table.entries and (table.reference, column) in table.entries
-        for column in table.columns
-    )
 
 
 def _of_data(entries: Sequence[Entry]) -> str:
@@ -163,7 +161,7 @@ def _of_data(entries: Sequence[Entry]) -> str:
     if TEST not in kinds:
         return "Scores are of the data that the runs were evaluated on in training."
     return (
-        "Scores of grids are of test data that nothing was selected on, others of the data "
+        "Scores of grids and tests are of test data that nothing was selected on, others of the data "
         "that the runs were evaluated on in training."
     )
 
@@ -189,6 +187,11 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     first = cells[0].ljust(widths[0])
     others = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:])]
     return f"| {' | '.join([first, *others])} |"
+
+
+def _plain(text: str) -> str:
+    """Returns a name as Markdown shows it as it is, in a cell of a table."""
+    return "".join(f"\\{char}" if char in r"\|*<`" else char for char in text)
 
 
 def _escaped(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxsed.tables.runs import Run
 
 MODEL = "model.encoder"
-# Not what is compared: repeats, how and how often something is shown or saved, by what
+# Not what is compared: repeats, what, how and how often is shown or saved, by what
 # means it is computed, and where.
 IMMATERIAL = (
     "seed",
@@ -21,6 +21,7 @@ IMMATERIAL = (
     "teachers_at_once",
     "shard_clips",
     "eval.batch_size",
+    "eval.metrics",
     "data.workers",
     "data.cache_decoded_bytes",
 )
@@ -94,6 +95,30 @@ def rows(runs: Sequence[Run], columns: Sequence[str], ignored: Collection[str]) 
     return Rows(
         [name or str(run.settings["stage"]) for name, run in zip(names, runs)], unsaid
     )
+
+
+def lumped(
+    runs: Sequence[Run], cells: Sequence[Any], ignored: Collection[str]
+) -> dict[Any, list[str]]:
+    """Returns the cells whose runs are no repeats of each other, and what these differ in.
+
+    Args:
+        runs: the runs.
+        cells: the cell of each.
+        ignored: keys that may differ.
+    """
+    values: dict[Any, dict[str, set[str]]] = {}
+    described = [_described(run, ignored) for run in runs]
+    keys = dict.fromkeys(key for one in described for key in one)
+    for cell, one in zip(cells, described):
+        of_cell = values.setdefault(cell, {key: set() for key in keys})
+        for key in keys:
+            of_cell[key].add(one.get(key, _ABSENT))
+    found = {
+        cell: [key for key, seen in of_cell.items() if len(seen) > 1]
+        for cell, of_cell in values.items()
+    }
+    return {cell: keys for cell, keys in found.items() if keys}
 
 
 def _n_different(values) -> int:

@@ -26,7 +26,7 @@ class Run:
     Attributes:
         folder: of the run.
         settings: dotted key -> value of its config; of a run of a grid, without the keys
-            that the grid tuned.
+            that the grid tuned; of a test, of the training where that is there.
         seed: of the run; None where it has none.
         fold: name of the fold; "" where there are none.
         scores: metric -> value, None where it is not defined.
@@ -134,8 +134,8 @@ def _of_training(folder: Path, config: Mapping[str, Any]) -> Run:
     found = evaluations(lines)
     if not found:
         raise Unusable("it was never evaluated")
-    settings = _settings(config)
     is_test = config["stage"] == "test"
+    settings = (_of_test if is_test else _settings)(config)
     return Run(
         folder=folder,
         settings=settings,
@@ -147,6 +147,21 @@ def _of_training(folder: Path, config: Mapping[str, Any]) -> Run:
     )
 
 
+def _of_test(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of the run that left the model, evaluated as the test did.
+
+    So tests of several seeds are one cell. Of a model whose run is not here, those of the
+    test alone.
+    """
+    own = _settings(config)
+    try:
+        trained = _settings(_read_config(Path(config["model"]).parent))
+    except (Unusable, KeyError, IndexError):
+        return own
+    evaluation = {k: v for k, v in own.items() if k.startswith(("eval.", "data.eval"))}
+    return {k: v for k, v in trained.items() if not k.startswith("eval.")} | evaluation
+
+
 def _of_grid(folder: Path, config: Mapping[str, Any]) -> Iterator[Run]:
     """Yields the runs of a finished grid's selected setting: tested, if any is."""
     try:
@@ -156,7 +171,7 @@ def _of_grid(folder: Path, config: Mapping[str, Any]) -> Iterator[Run]:
         raise Unusable("the grid is not finished: it has no grid.json") from None
     except (OSError, ValueError, TypeError, KeyError):
         raise Unusable("its grid.json is damaged") from None
-    tuned = set(flat(config["axes"]))
+    tuned = _tuned(config)
     settings = {k: v for k, v in _settings(config["base"]).items() if k not in tuned}
     tested = all(run["test"] for run in runs)
     if tested:  # not on what it was selected by
@@ -171,6 +186,19 @@ def _of_grid(folder: Path, config: Mapping[str, Any]) -> Iterator[Run]:
             data=TEST if tested else VALIDATION,
             metric=metric,
         )
+
+
+def _tuned(config: Mapping[str, Any]) -> set[str]:
+    """Returns the keys of a grid's axes, as `_settings` calls them."""
+    base, keys = config["base"], set(flat(config["axes"]))
+    while base["stage"] in ("phases", "chain"):
+        if base["stage"] == "phases":
+            base, within = base["training"], "training."
+        else:
+            last = base["order"][-1]
+            base, within = base["links"][last], f"links.{last}."
+        keys = {key.removeprefix(within) for key in keys}
+    return keys
 
 
 def _test_data(config: Mapping[str, Any]) -> str:

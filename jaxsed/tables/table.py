@@ -23,6 +23,7 @@ class Entry:
         samples: one a seed, or one a fold.
         metric: what they are of.
         data: `test`, or `validation`.
+        evaluated_on: the folder of these data.
         is_best: whether no other row of the column has a better mean.
         verdict: against the reference row: `higher` or `lower` with significance, ""
             where neither is, and None where that was not tested.
@@ -33,6 +34,7 @@ class Entry:
     samples: Samples
     metric: str
     data: str
+    evaluated_on: str = ""
     is_best: bool = False
     verdict: str | None = None
     epsilons: tuple[float, float] | None = None
@@ -61,6 +63,15 @@ class Table:
     def column_metric(self, column: str) -> str:
         """Returns what is shown in a column."""
         return next(e.metric for (_, name), e in self.entries.items() if name == column)
+
+    def why_untested(self, row: str) -> list[str]:
+        """Returns why a row was not compared with the reference, of columns of both."""
+        pairs = (
+            (self.entries.get((r, c)) for r in (row, self.reference))
+            for c in self.columns
+        )
+        found = (_why_untested(*pair) for pair in map(tuple, pairs) if all(pair))
+        return list(dict.fromkeys(filter(None, found)))
 
     def tests_of(self, row: str) -> int:
         """Returns how many columns a row was compared with the reference in."""
@@ -161,7 +172,8 @@ def _entry(place: tuple[str, str], of_cell: _Scored) -> Entry:
             )
     scores = {key: run.scores[metric] for key, (run, metric) in of_cell.items()}
     run, metric = next(iter(of_cell.values()))
-    return Entry(samples(scores), metric, run.data)
+    evaluated_on = str(run.settings.get("data.eval", ""))
+    return Entry(samples(scores), metric, run.data, evaluated_on)
 
 
 def _check_column(column: str, entries: Mapping[tuple[str, str], Entry]) -> None:
@@ -184,6 +196,7 @@ def _compared(table: Table) -> Table:
         for row, entry in own.items():
             is_best = (
                 len(own) > 1
+                and all(_are_of_like_data(entry, other) for other in own.values())
                 and metric_order.sign(entry.metric) * entry.samples.mean == best
             )
             entries[row, column] = dataclasses.replace(entry, is_best=is_best)
@@ -205,11 +218,7 @@ def _against(
         for column in columns
         if (row, column) in entries and (reference, column) in entries
     }
-    pairs = {
-        column: pair
-        for column, pair in pairs.items()
-        if min(len(entry.samples.values) for entry in pair) > 1
-    }
+    pairs = {c: pair for c, pair in pairs.items() if not _why_untested(*pair)}
     found = {}
     for column, (own, other) in pairs.items():
         sign = metric_order.sign(own.metric)
@@ -224,3 +233,26 @@ def _against(
             own, verdict=verdict, epsilons=(above, below)
         )
     return found
+
+
+def _why_untested(own: Entry, other: Entry) -> str:
+    """Returns why a test of these two would say nothing; "" where it does."""
+    if not _are_of_like_data(own, other):
+        return "as one is of test data and the other of validation data"
+    if min(len(entry.samples.values) for entry in (own, other)) < 2:
+        return "for want of a second run"
+    if own.samples.over != other.samples.over:
+        # Means over folds lie closer together than folds do.
+        of = " and ".join(sorted((own.samples.over, other.samples.over)))
+        return f"as {of} are not samples of the same"
+    return ""
+
+
+def _are_of_like_data(own: Entry, other: Entry) -> bool:
+    """Whether scores tell models apart, and not what these were selected or tested on.
+
+    Where it is the same folder, what one run was told to validate on tests another one.
+    """
+    if own.data == other.data:
+        return True
+    return own.evaluated_on == other.evaluated_on != ""

@@ -5,10 +5,10 @@
   jaxsed table runs/dcase2016_* --columns mode --format latex --out table2.tex
 
 RUNS are folders that `python -m jaxsed.main --workdir=RUN` wrote: trainings, ensembles,
-phases, grids, chains, or a folder with such folders in it. Runs that differ in nothing but
-their seed (or fold) are one cell of the table: their mean ± standard deviation. A grid
-stands for the runs of the setting it selected, and shows their scores on test data if it
-tested.
+phases, grids, chains, tests, or a folder with such folders in it. Runs that differ in
+nothing but their seed are one cell of the table: their mean ± standard deviation. A grid
+stands for the runs of the setting it selected, all seeds and folds, and shows their scores
+on test data if it tested.
 
 Columns are models (--columns names other keys of config.json). Rows are what else the runs
 differ in, as their config.json says; or what you call them: NAME=RUN begins a row, and the
@@ -17,13 +17,14 @@ RUNS that follow belong to it until the next NAME=. Quote a pattern with a NAME.
 In every column the best mean is bold. Every row is compared with one row, the first, or
 that of --reference, by Almost Stochastic Order (alpha = 0.05, with Bonferroni's correction
 for the number of columns; better where epsilon_min is below 0.2), as in Effective
-Pre-Training, Table I. That needs two runs or more in both cells. What was compared with what
-is written below the table.
+Pre-Training, Table I. That needs two runs or more in both cells, and scores of the same
+kind. What was compared with what is written below the table.
 
 Exit status: 0 all runs are in the table; 3 some are not, and are named; 1 none is.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from jaxsed.atomic import write_atomically
     from jaxsed.tables import formats
-    from jaxsed.tables.methods import column_of, rows
+    from jaxsed.tables.methods import column_of, lumped, rows
     from jaxsed.tables.runs import Finder
     from jaxsed.tables.table import tabulate
 
@@ -112,15 +113,24 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"no run can be shown; {'; '.join(problems)}")
     _check_columns(args.columns, {key for found in runs for key in found.settings})
     columns = [column_of(found, args.columns) for found in runs]
-    derived = rows(runs, columns, {*args.columns, *args.ignore})
+    ignored = {*args.columns, *args.ignore}
+    derived = rows(runs, columns, ignored)
     names = [given[found.folder] or name for found, name in zip(runs, derived.names)]
     table, left_out = tabulate(runs, names, columns, args.metric, args.reference)
     problems = finder.unusable | left_out
     notes = formats.notes(table)
     if derived.unsaid and not all(given.values()):
-        more = ", ..." if len(derived.unsaid) > _SHOWN_KEYS else ""
-        keys = ", ".join(derived.unsaid[:_SHOWN_KEYS]) + more
-        notes.append(f"Rows differ in more than they say: {keys}.")
+        notes.append(f"Rows differ in more than they say: {_some(derived.unsaid)}.")
+    shown = [not left_out.keys() & {found.folder} for found in runs]
+    cells = lumped(
+        list(itertools.compress(runs, shown)),
+        list(itertools.compress(zip(names, columns), shown)),
+        ignored,
+    )
+    for (row, column), keys in cells.items():
+        notes.append(
+            f"Runs of {row} with {column} are no repeats: {_some(keys)} differ."
+        )
     notes += [f"Left out: {path}: {reason}." for path, reason in problems.items()]
     chosen = args.format or _SUFFIXES.get(args.out.suffix if args.out else "", "md")
     text = formats.FORMATS[chosen](table, args.digits, notes)
@@ -131,6 +141,10 @@ def run(args: argparse.Namespace) -> int:
     for path, reason in problems.items():
         print(f"left out: {path}: {reason}", file=sys.stderr)
     return 3 if problems else 0
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:_SHOWN_KEYS]) + ", ..." * (len(keys) > _SHOWN_KEYS)
 
 
 def _check_columns(asked: Sequence[str], known: Collection[str]) -> None:

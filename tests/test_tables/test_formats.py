@@ -44,7 +44,7 @@ def test_latex_escapes_what_it_must(table):
         r" & beats & m2d \\",
         r"\midrule",
         r"with KD & \textbf{46.5 $\pm$ 0.1} & 46.0 \\",
-        r"no KD | 50 \% \& \#1\_a & 44.1 $\pm$ 0.1$^{\downarrow}$ & - \\",
+        r"no KD \textbar{} 50 \% \& \#1\_a & 44.1 $\pm$ 0.1$^{\downarrow}$ & - \\",
         r"\bottomrule",
         r"\end{tabular}",
         r"\par\smallskip{\footnotesize",
@@ -94,4 +94,18 @@ def test_notes_of_single_runs_of_several_measures():
 
 def test_what_latex_cannot_print_is_nowhere(table):
     text = formats.latex(table, 1, formats.notes(table))
-    assert not set(text) & set("±▲▼")
+    assert not set(text) & set("±▲▼<>|")
+
+
+def test_names_are_shown_as_they_are():
+    names = ["[1]", "*", "a<b>_*"]
+    table = Table(names, ["x|*y"], {(n, "x|*y"): entry([0.5]) for n in names}, None)
+    first, _, *rows = formats.markdown(table, 1, []).splitlines()
+    assert r"x\|\*y" in first and r"a\<b>_\*" in rows[2]
+    # What begins a line would be an argument of the end of the line before.
+    shown = formats.latex(table, 1, []).splitlines()[4:7]
+    assert [line.split(" &")[0] for line in shown] == [
+        "{[}1]",
+        "{*}",
+        r"a\textless{}b\textgreater{}\_{*}",
+    ]

@@ -81,6 +81,40 @@ def test_a_test_and_an_ensemble(tmp_path):
     ]
 
 
+def test_a_test_is_of_the_training_that_left_its_model(tmp_path):
+    training(tmp_path / "r", {"psds1_macro": 0.4}, seed=3, eval__threshold=0.1)
+    config = {
+        "stage": "test",
+        "model": str(tmp_path / "r" / "model"),
+        "data": {"eval": "d/test"},
+        "eval": {"metrics": ["map"]},
+    }
+    write(tmp_path / "t", config, {"map": 0.5}, prefix="test")
+    ((run,), _) = found_in(tmp_path / "t")
+    assert (run.seed, run.data, run.metric) == (3, "test", "map")
+    assert run.settings["model.encoder"] == "beats"
+    assert run.settings["data.eval"] == "d/test"
+    assert "eval.threshold" not in run.settings
+
+
+@pytest.mark.parametrize("stage", ["phases", "chain"])
+def test_what_a_grid_tuned_in_a_pipeline_makes_no_row(tmp_path, stage):
+    grid(tmp_path / "g", {("", 0): 0.5})
+    path = tmp_path / "g" / "config.json"
+    config = json.loads(path.read_text())
+    base, axes = config["base"], config["axes"]
+    if stage == "phases":
+        config["base"] = {"stage": "phases", "training": base, "factors": [2, 1]}
+        config["axes"] = {"training": axes}
+    else:
+        config["base"] = {"stage": "chain", "order": ["a"], "links": {"a": base}}
+        config["base"]["links"]["a"]["model"]["compression"] = "none"
+        config["axes"] = {"links": {"a": axes}}
+    path.write_text(json.dumps(config))
+    ((run,), _) = found_in(tmp_path / "g")
+    assert "optim.max_lr" not in run.settings
+
+
 def test_folders_of_folders_are_searched_and_each_run_counts_once(tmp_path):
     for seed in (0, 1):
         training(tmp_path / "a" / f"seed_{seed}", {"psds1_macro": 0.1}, seed=seed)

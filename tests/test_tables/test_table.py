@@ -12,11 +12,11 @@ RNG = np.random.default_rng(0)
 FULL, ABLATED = (0.465, 0.466, 0.464), (0.441, 0.440, 0.442)
 
 
-def runs_of(values, metric="psds1", data="test", fold="", **scores):
+def runs_of(values, metric="psds1", data="test", fold="", **settings):
     return [
         Run(
             Path(f"{fold}{RNG.integers(1 << 30)}"),
-            {},
+            {key.replace("__", "."): value for key, value in settings.items()},
             seed,
             fold,
             {metric: v},
@@ -86,6 +86,23 @@ def test_folds_of_a_single_seed_are_what_is_compared():
     entry = table.entries["b", "m"]
     assert (entry.samples.over, len(entry.samples.values)) == ("folds", 5)
     assert entry.verdict == "lower"
+
+
+def test_scores_of_another_kind_are_not_tested_against():
+    folds = [r for k in range(3) for r in runs_of([0.2 + k / 50], fold=f"f{k}")]
+    table, _ = table_of({("a", "m"): runs_of(FULL), ("b", "m"): folds})
+    assert table.entries["b", "m"].verdict is None and table.entries["a", "m"].is_best
+    assert table.why_untested("b") == ["as folds and seeds are not samples of the same"]
+
+    seen = runs_of(ABLATED, data="validation", data__eval="d/valid")
+    table, _ = table_of({("a", "m"): runs_of(FULL, data__eval="d/t"), ("b", "m"): seen})
+    assert table.entries["b", "m"].verdict is None
+    assert not table.entries["a", "m"].is_best
+    assert "test data and the other of validation" in table.why_untested("b")[0]
+    # A training that was told to look at the test data.
+    seen = runs_of(ABLATED, data="validation", data__eval="d/t")
+    table, _ = table_of({("a", "m"): runs_of(FULL, data__eval="d/t"), ("b", "m"): seen})
+    assert table.entries["b", "m"].verdict == "lower" and not table.why_untested("b")
 
 
 def test_the_reference_can_be_named():

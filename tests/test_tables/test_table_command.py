@@ -48,6 +48,15 @@ def test_rows_may_be_named_and_put_in_order(runs, capsys):
     assert "for want of a second run: KD" in out
 
 
+def test_runs_that_are_no_repeats_are_not_lumped_silently(runs, capsys):
+    one, other = runs / "student_beats_0", runs / "teacher_beats_no_rnn_1"
+    status, out, _ = table(capsys, f"all={one}", other)
+    assert status == 0 and rows_of(out)[1][0] == "all"
+    expected = "Runs of all with beats are no repeats: teacher.logits, steps differ."
+    assert expected in out
+    assert "no repeats" not in table(capsys, f"KD={runs}/student_*")[1]
+
+
 def test_metric_reference_digits(runs, capsys):
     options = ("--metric", "pauroc", "--digits", "0", "--reference", "without KD")
     status, out, _ = table(capsys, runs, *options)
@@ -74,7 +83,7 @@ def test_grids_and_trainings_side_by_side(tmp_path, capsys):
     status, out, _ = table(capsys, tmp_path / "g", tmp_path / "r")
     assert status == 0
     assert [row[0] for row in rows_of(out)[1:]] == ["from weak", "from scratch"]
-    assert "Scores of grids are of test data" in out
+    assert "Scores of grids and tests are of test data" in out
 
 
 def test_runs_that_are_not_shown_are_named(runs, tmp_path, capsys):
