@@ -39,6 +39,11 @@ class PaddedGrid(Grid):
         """Tokens over time, of clip and padding."""
         return 1 + (self.padded_frames - self.patch_frames) // self.frames_per_step
 
+    @property
+    def reach(self) -> float:
+        """Time steps that a token sees, more than its own where patches overlap."""
+        return self.patch_frames / self.frames_per_step
+
     def compressed(self, factor: int, *, wider_steps: bool) -> "PaddedGrid":
         """Returns the grid with fewer steps over the same time; see `Grid`."""
         grid = super().compressed(factor, wider_steps=wider_steps)

@@ -54,7 +54,11 @@ def _cubic(distance):
 
 @functools.cache
 def bilinear_matrix(
-    n_in: int, n_out: int, antialias: bool = False, scale: float | None = None
+    n_in: int,
+    n_out: int,
+    antialias: bool = False,
+    scale: float | None = None,
+    middle: float = 0.5,
 ) -> np.ndarray:
     """Linear interpolation along one axis.
 
@@ -68,12 +72,14 @@ def bilinear_matrix(
             and not just the two nearest. Growing is the same either way.
         scale: Points in for a point out; None for `n_in / n_out`, so that the ends of
             both axes meet. Otherwise their beginnings do.
+        middle: How far behind the beginning of its cell a point sits, in cells: half
+            of what it stands for, which is more than its cell where points overlap.
 
     Returns:
         float64 `[n_out, n_in]`, rows sum to 1, not writable.
     """
     scale = n_in / n_out if scale is None else scale
-    centre = (np.arange(n_out) + 0.5) * scale - 0.5
+    centre = (np.arange(n_out) + middle) * scale - middle
     reach = max(scale, 1.0) if antialias else 1.0
     centre = np.clip(centre, 0, n_in - 1) if reach == 1 else centre
     distance = np.abs(centre[:, None] - np.arange(n_in))

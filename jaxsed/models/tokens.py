@@ -61,6 +61,11 @@ class Grid:
         """Tokens over time; see `PaddedGrid` for more of them than steps."""
         return self.steps
 
+    @property
+    def reach(self) -> float:
+        """Time steps that a token sees, from the beginning of its own on."""
+        return 1.0
+
     def compressed(self, factor: int, *, wider_steps: bool) -> "Grid":
         """Returns the grid with fewer steps over the same time.
 
@@ -233,7 +238,12 @@ class Grid:
             return frames
         kept = self.prefix * self.keeps_prefix
         first, others = frames[:, :kept], frames[:, kept:]
-        matrix = bilinear_matrix(self.steps, self.full_steps, scale=1 / self.factor)
+        matrix = bilinear_matrix(
+            self.steps,
+            self.full_steps,
+            scale=1 / self.factor,
+            middle=self.reach / 2,
+        )
         refined = jnp.einsum(
             "ns,bsrd->bnrd",
             jnp.asarray(matrix, frames.dtype),

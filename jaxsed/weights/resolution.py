@@ -126,7 +126,12 @@ def positions(table: np.ndarray, change: Change) -> np.ndarray:
     """
     before, after = change.grids
     n_first = len(table) - before.rows * before.columns
-    matrix = bilinear_matrix(before.columns, after.columns, scale=change.ratio)
+    matrix = bilinear_matrix(
+        before.columns,
+        after.columns,
+        scale=change.ratio,
+        middle=before.reach / 2,
+    )
     shape, axis = (before.columns, before.rows), 0
     if not before.time_major:
         shape, axis = shape[::-1], 1

@@ -137,6 +137,22 @@ def test_frames_lie_where_the_sound_is(name, compression):
     assert centre * 0.04 == pytest.approx(seconds, abs=0.021)
 
 
+@pytest.mark.parametrize("text", ["fshift-4", "patch_pi-3"])
+def test_overlapping_patches_hear_at_the_same_times_at_every_compression(text):
+    """Not where a step lies, but the middle of what its patch sees."""
+
+    def heard(grid):
+        hop = 1 / grid.mel_frames_per_second
+        seconds = (jnp.arange(grid.mel_frames) + 0.5) * hop
+        return jnp.mean(grid.cut(seconds[None, :, None]), axis=2)[:, : grid.steps]
+
+    coarse = parse(text).of_grid(OVERLAPPING_GRID)
+    within = slice(5, 90)  # steps that lie between two coarse ones
+    seconds = np.asarray(heard(OVERLAPPING_GRID))[0, within, 0]
+    refined = np.asarray(coarse.refined(heard(coarse)))[0, within, 0]
+    np.testing.assert_allclose(refined, seconds, atol=1e-5)
+
+
 @pytest.mark.parametrize("grid", [GRID, OVERLAPPING_GRID])
 def test_grids_keep_the_papers_sizes(grid):
     tokens = {

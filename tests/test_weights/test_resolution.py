@@ -8,6 +8,7 @@ import pytest
 
 from jaxsed.errors import InputError
 from jaxsed.models import sed
+from jaxsed.models.ast import OVERLAPPING_GRID
 from jaxsed.models.compression import Compression
 from jaxsed.models.masked_patches import PATCH_HEADS
 from jaxsed.models.resize import resized_kernel
@@ -73,6 +74,21 @@ def test_positions_are_resized_as_in_the_papers_phases(name, factors):
     found = moved(table, *factors)
     np.testing.assert_allclose(found[::5], golden[f"pos/{name}"], rtol=0, atol=1e-9)
     np.testing.assert_array_equal(found[:2], table[:2])  # CLS and DIST
+
+
+@pytest.mark.parametrize("wider_steps", [True, False])
+def test_positions_of_overlapping_patches_belong_to_the_middles_of_patches(wider_steps):
+    coarse = OVERLAPPING_GRID.compressed(4, wider_steps=wider_steps)
+    grids = (OVERLAPPING_GRID, coarse)
+
+    def table(grid):
+        frame = np.arange(grid.columns) * grid.frames_per_step + grid.patch_frames / 2
+        seconds = np.tile(frame / grid.mel_frames_per_second, grid.rows)
+        return np.concatenate([[-1.0, -2.0], seconds])[:, None]
+
+    change = resolution.Change(*map(OnGrid, grids), "pi")
+    found = resolution.positions(table(OVERLAPPING_GRID), change)
+    np.testing.assert_allclose(found, table(coarse), atol=1e-9)
 
 
 def test_positions_agree_with_another_interpolation_where_steps_do_not_divide():
