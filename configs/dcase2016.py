@@ -55,7 +55,8 @@ def get_config(text: str = "") -> ConfigDict:
     config.eval.update(postprocess="hear", median_seconds=0.25, min_seconds=0.125)
     if given.released:
         config.optim.warmup_steps = RELEASED_WARMUP_STEPS
-        config.optim.decay_rules = ((".", 1.0),)
+        if config.optim.weight_decay:
+            config.optim.decay_rules = ((".", 1.0),)
         config.eval.threshold = RELEASED_THRESHOLD
         config.augment.update(per_batch=True, partner="permutation")
     return config

@@ -134,7 +134,23 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     for name in ("lr_rules", "decay_rules"):
         _check_rules(name, full[name])
+    _check_effects(full)
     return full
+
+
+def _check_effects(config: dict[str, Any]) -> None:
+    """Refuses settings that nothing would follow from."""
+    if config["decay_rules"] and not config["weight_decay"]:
+        raise InputError(
+            f"optim.decay_rules={config['decay_rules']!r} multiply a weight decay of 0: "
+            "set optim.weight_decay (and optim.name=adamw), or leave the rules out"
+        )
+    if config["min_lr_factor"] and config["schedule"] in ("constant", "table"):
+        raise InputError(
+            f"optim.min_lr_factor={config['min_lr_factor']} is where a cosine or a line "
+            f"ends, but optim.schedule={config['schedule']}: set one of them to another "
+            "value"
+        )
 
 
 def _check_rules(name: str, rules: Any) -> None:
@@ -149,6 +165,7 @@ def _check_rules(name: str, rules: Any) -> None:
 
 
 _MAX_BETA = 1 - 1e-6  # at 1 the bias correction of the moments divides by 0
+_MIN_EPS = 1e-30  # at 0 a parameter without gradient, as of a head not used, gets 0 / 0
 _RANGES = (
     ("max_lr", 0.0, 1e3),
     ("warmup_steps", 0, math.inf),
@@ -160,7 +177,7 @@ _RANGES = (
     ("clip_norm", 0.0, math.inf),
     ("beta1", 0.0, _MAX_BETA),
     ("beta2", 0.0, _MAX_BETA),
-    ("eps", 0.0, 1.0),
+    ("eps", _MIN_EPS, 1.0),
     ("momentum", 0.0, 1.0),
 )
 

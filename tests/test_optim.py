@@ -305,6 +305,15 @@ def test_shapes_are_enough_to_build_and_states_agree():
         ({"lr_rules": ("head", 0.1)}, "lr_rules has 'head': expected pairs"),
         ({"lr_rules": [("head", float("nan"))]}, "lr_rules has .*nan"),
         ({"decay_rules": [("head", "1")]}, "decay_rules has .*expected pairs"),
+        (
+            {"decay_rules": [(".", 1.0)]},
+            "multiply a weight decay of 0: set optim.weight",
+        ),
+        (
+            {"schedule": "constant", "min_lr_factor": 0.1},
+            "min_lr_factor=0.1 .*=constant",
+        ),
+        ({"eps": 0.0}, "eps=0.0 is out of range"),
         ({"beta2": 1.0}, "beta2=1.0 is out of range: give a number from 0 to 0.999999"),
     ],
 )

@@ -77,6 +77,8 @@ def test_dcase2016_is_the_released_script():
     released = recipe("dcase2016", "released=true")
     assert (released.optim.warmup_steps, released.eval.threshold) == (4000, 0.6225)
     assert released.augment.per_batch
+    # Its rules are of a decay that a frozen encoder's training has not.
+    assert not recipe("dcase2016", "released=true,mode=frozen").optim.decay_rules
 
 
 @pytest.mark.parametrize("name", TASKS)
