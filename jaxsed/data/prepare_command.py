@@ -145,6 +145,10 @@ def run(args: argparse.Namespace) -> int:
     layout = importlib.import_module(f"jaxsed.data.layouts.{args.layout}")
     if not args.source.is_dir():
         raise InputError(f"{args.source} is not a folder; expected the data set")
+    if args.out.resolve() == args.source.resolve():
+        raise InputError(
+            f"--out {args.out} is the data set itself; give another folder"
+        )
     host = parse_host(args.host) if args.host else host_of()
     vocabulary = vocab.load(args.vocabulary) if args.vocabulary else None
     tables = table_arguments.options_of(args, layout)

@@ -74,7 +74,8 @@ class Result:
 
     def format_table(self) -> str:
         """Returns summary, per-class table (best class first) and notes as text."""
-        lines = [f"{name:<12} {_text(value)}" for name, value in self.summary.items()]
+        width = max([12, *map(len, self.summary)])
+        lines = [f"{k:<{width}} {_text(value)}" for k, value in self.summary.items()]
         if self.per_class:
             columns = [key for key in self.per_class[0] if key != "mid"]
             measure = columns[-1]

@@ -35,6 +35,11 @@ def test_all_splits_nothing_wrong(source, tmp_path, capsys):
     assert "problems.tsv" not in printed
 
 
+def test_the_data_set_is_no_place_for_the_output(source):
+    with pytest.raises(InputError, match="is the data set itself; give another folder"):
+        run("audioset_strong", source, "--out", source / "audio" / "..")
+
+
 def test_something_wrong(source, tmp_path, capsys):
     (source / "audio" / "train" / "clip001_1000.flac").unlink()
     assert (

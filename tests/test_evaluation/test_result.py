@@ -30,6 +30,11 @@ def test_printed_table_has_the_best_class_first():
     ]
 
 
+def test_values_stand_below_each_other():
+    result = Result({"segment_1s_f1": 0.5, "clips": 7}, [])
+    assert result.format_table() == "segment_1s_f1 0.5000\nclips         7"
+
+
 def test_the_best_class_is_that_with_the_least_errors():
     rates = {"a": 0.9, "b": 0.2, "c": math.nan}
     rows = [{"class": name, "segment_1s_er": rate} for name, rate in rates.items()]
