@@ -190,7 +190,16 @@ def _work(
     seconds = clip_length(config["data"]["clip_seconds"], program.model)
     layer_names = program.model.encoder.layer_names
     kept = optim.frozen(config["optim"], program.abstract_state.params, layer_names)
-    one_clip = flops.training_flops(program.model, seconds, kept, config["patchout"])
+    task = step.task_of(config)
+    one_clip = flops.training_flops(
+        program.model,
+        seconds,
+        kept,
+        config["patchout"],
+        task.targets,
+        task.inputs,
+        task.draw,
+    )
     return {
         "model_flops": config["batch_size"] * one_clip,
         "program_flops": compiled.flops,

@@ -10,25 +10,29 @@ plain one counts, and of attention the scores, not what a kernel computes around
 what a training does without: time steps that patchout hides, gradients of what is frozen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxsed.models.operations import operations
-from jaxsed.models.sed import SoundEventModel
-from jaxsed.stages.program import init_params
+from jaxsed.stages.cost import looked_at
+from jaxsed.stages.program import Draw, init_params
 from jaxsed.training.patchout import patchout
 
 BACKWARD = 2  # products in the backward pass for each in the forward pass
 
 
 def training_flops(
-    model: SoundEventModel,
+    model: nn.Module,
     clip_seconds: float,
     frozen: Any = None,
     patchout_part: float = 0.0,
+    targets: str | None = "frames",
+    inputs: Sequence[str] = ("mel",),
+    draw: Draw | None = None,
 ) -> int:
     """Returns the model FLOPs of one training example.
 
@@ -39,6 +43,9 @@ def training_flops(
             it is no gradient is needed, nor of anything below the lowest layer that is
             trained. None: everything is trained.
         patchout_part: of the time steps, not seen by the encoder.
+        targets: what the loss looks at, see `stages.cost.clip_operations`.
+        inputs: what the model is called with, see `stages.train.Task`.
+        draw: what a step draws for that, see there.
     """
     n_samples = round(clip_seconds * model.frontend.sample_rate)
     wave = jax.ShapeDtypeStruct((1, n_samples), "float32")
@@ -46,8 +53,12 @@ def training_flops(
     params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
 
     def forward(params, mel):
-        with patchout(patchout_part, model.encoder, jax.random.key(0)):
-            return model.apply({"params": params}, mel)
+        batch, key = {"mel": mel}, jax.random.key(0)
+        if draw is not None:
+            batch = draw(model, batch, key)
+        with patchout(patchout_part, model.encoder, key):
+            given = model.apply({"params": params}, *(batch[name] for name in inputs))
+        return looked_at(given, targets)
 
     kept = jax.tree.leaves(frozen)
     if not any(kept):
@@ -57,8 +68,7 @@ def training_flops(
     def outputs(trained, others, mel):
         parts = {True: iter(others), False: iter(trained)}
         whole = structure.unflatten([next(parts[is_kept]) for is_kept in kept])
-        given = jax.tree.leaves(forward(whole, mel))
-        return sum(leaf.astype(jnp.float32).sum() for leaf in given)
+        return forward(whole, mel).astype(jnp.float32).sum()
 
     split = ([leaf for leaf, k in zip(leaves, kept) if k == part] for part in (0, 1))
     return product_flops(jax.value_and_grad(outputs), *split, mel)

@@ -53,7 +53,7 @@ def clip_operations(
         # Parameters are drawn on the way, which takes no product.
         arguments = (batch[name] for name in inputs)
         with patchout(patchout_part, model.encoder, key):
-            return _looked_at(model.init_with_output(key, *arguments)[0], targets)
+            return looked_at(model.init_with_output(key, *arguments)[0], targets)
 
     return operations(forward, _key(), _mel(model, clip_seconds))
 
@@ -73,7 +73,7 @@ def heads_operations(
     shapes = heard_shapes(model, abstract_params(model), clip_seconds)
 
     def forward(key: jax.Array, *heard: jax.Array) -> jax.Array:
-        return _looked_at(alone.init_with_output(key, *heard)[0], targets)
+        return looked_at(alone.init_with_output(key, *heard)[0], targets)
 
     heard = (jax.ShapeDtypeStruct((1, *s.shape), s.dtype) for s in shapes.values())
     return operations(forward, _key(), *heard)
@@ -96,7 +96,7 @@ def xla_flops(
     params = jax.eval_shape(model.init, _key(), mel)["params"]
 
     def forward(params: Any, mel: jax.Array) -> jax.Array:
-        return _looked_at(model.apply({"params": params}, mel), targets)
+        return looked_at(model.apply({"params": params}, mel), targets)
 
     return jax.jit(forward).lower(params, mel).compile().cost_analysis()["flops"]
 
@@ -112,7 +112,13 @@ def _mel(model: nn.Module, clip_seconds: float | None) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, n_frames, frontend.n_mels), "float32")
 
 
-def _looked_at(given: tuple[jax.Array, dict], targets: str | None) -> jax.Array:
+def looked_at(given: tuple[jax.Array, dict], targets: str | None) -> jax.Array:
+    """Returns that of a model's outputs which the loss looks at.
+
+    Args:
+        given: by the model.
+        targets: see `clip_operations`.
+    """
     main, out = given
     return out["clip_logits"] if targets == "clip" else main
 

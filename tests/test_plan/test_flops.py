@@ -7,6 +7,7 @@ from jax.sharding import PartitionSpec
 from jaxsed import optim
 from jaxsed.models import sed
 from jaxsed.plan import flops
+from jaxsed.stages import pretrain
 from jaxsed.stages.program import abstract_params
 from jaxsed.training import sharding
 
@@ -107,9 +108,28 @@ def test_a_transformer_takes_what_its_matrices_say():
     products = tokens * patch * width
     layers = 4 * width * width + 2 * width * config.mlp_width + 2 * tokens * width
     products += config.depth * tokens * layers
-    products += (tokens + 1) * width * 10  # heads, for frames and for the clip
-    # Two operations each, once forward and twice backward.
-    assert flops.training_flops(model, clip_seconds=10.0) == 2 * 3 * products
+    # Two operations each, once forward and twice backward; one head, for the other has
+    # no part in the loss.
+    for targets, n_logits in (("frames", tokens), ("clip", 1)):
+        expected = 2 * 3 * (products + n_logits * width * 10)
+        assert flops.training_flops(model, 10.0, targets=targets) == expected
+
+
+def test_pretraining_takes_two_passes_and_predicts_all_that_is_hidden():
+    model = sed.build("tiny_ssast", 1, head="masked_patches")
+    task = pretrain.task({"model": {"head": "masked_patches"}, "pretext": {}})
+    found = flops.training_flops(
+        model, 10.0, None, 0.0, task.targets, task.inputs, task.draw
+    )
+    config, grid = model.encoder.config, model.encoder.grid
+    rows, columns = model.patches
+    values, width = 16 * 16, config.width
+    tokens = grid.prefix + rows * columns
+    layers = 4 * width * width + 2 * width * config.mlp_width + 2 * tokens * width
+    a_pass = rows * columns * values * width + config.depth * tokens * layers
+    hidden = round(pretrain.DEFAULTS["part"] * rows * columns)
+    a_pass += hidden * (width * width + width * values)  # the head's two layers
+    assert found == 2 * 3 * 2 * a_pass
 
 
 def test_what_is_frozen_or_not_seen_is_not_counted():
@@ -120,7 +140,7 @@ def test_what_is_frozen_or_not_seen_is_not_counted():
     assert whole == flops.training_flops(model, 10.0)
 
     probe = optim.frozen({"frozen": ["^encoder/"]}, abstract)
-    heads = 2 * (250 + 1) * width * 10  # gradients of their weights alone
+    heads = 2 * 250 * width * 10  # gradients of their weights alone
     assert flops.training_flops(model, 10.0, probe) == forward + heads
 
     # Half of the tokens: less than half of the layers, whose attention is quadratic; all
