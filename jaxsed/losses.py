@@ -1,15 +1,42 @@
 """Losses of all stages: cross-entropies on frames and clips, and distillation.
 
 All take logits in any float type, compute in float32 and return
-`(loss, measurements)`: a scalar to minimise, and scalars worth logging.
+`(loss, measurements)`: a scalar to minimise, and what is worth logging (`as_scalars`).
 """
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxsed.errors import InputError
 
-Measurements = dict[str, jax.Array]
+
+class SomeClips(NamedTuple):
+    """A mean over some of a batch's clips, in a form that parts of a batch add up in.
+
+    Attributes:
+        total: Sum over those clips.
+        n_clips: How many they are; float32.
+    """
+
+    total: jax.Array
+    n_clips: jax.Array
+
+
+Measurements = dict[str, jax.Array | SomeClips]
+
+
+def as_scalars(measurements: Mapping[str, jax.Array | SomeClips]) -> dict:
+    """Returns what is logged: means as such, 0 where they are over no clip at all."""
+
+    def scalar(value):
+        if not isinstance(value, SomeClips):
+            return value
+        return value.total / jnp.where(value.n_clips > 0, value.n_clips, 1)
+
+    return {name: scalar(value) for name, value in measurements.items()}
 
 
 def frame_bce(
@@ -70,7 +97,7 @@ def frame_or_clip_bce(
 
     Returns:
         The loss, and `label_bce` of the clips whose times are known, `clip_bce` of the
-        others (0 where there are none) and `times_part`, the part of the former.
+        others (both `SomeClips`) and `times_part`, the part of the former.
 
     Raises:
         InputError: shapes differ.
@@ -81,8 +108,8 @@ def frame_or_clip_bce(
     of_frames = _per_clip(logits, labels)
     of_clips = _per_clip(clip_logits, clip_labels)
     return jnp.where(known, of_frames, of_clips).mean(), {
-        "label_bce": _mean_over_clips(of_frames, known),
-        "clip_bce": _mean_over_clips(of_clips, ~known),
+        "label_bce": _some_clips(of_frames, known),
+        "clip_bce": _some_clips(of_clips, ~known),
         "times_part": known.astype(jnp.float32).mean(),
     }
 
@@ -136,8 +163,8 @@ def distillation(
             is then ignored, whatever it holds; None: all have them.
 
     Returns:
-        The loss, and `label_bce`, `teacher_bce` (of the clips that have a teacher; 0
-        if none has) and `teacher_part`, the part of clips that have one.
+        The loss, and `label_bce`, `teacher_bce` (`SomeClips`, those that have a
+        teacher) and `teacher_part`, the part of clips that have one.
 
     Raises:
         InputError: shapes differ, or `weight` is not in [0, 1].
@@ -157,7 +184,7 @@ def distillation(
     loss = ((1.0 - share) * label_bce + share * teacher_bce).mean()
     return loss, {
         "label_bce": label_bce.mean(),
-        "teacher_bce": _mean_over_clips(teacher_bce, has_teacher),
+        "teacher_bce": _some_clips(teacher_bce, has_teacher),
         "teacher_part": has_teacher.astype(jnp.float32).mean(),
     }
 
@@ -203,8 +230,13 @@ _bce.defjvps(
 def _mean_over_clips(per_clip: jax.Array, valid: jax.Array | None) -> jax.Array:
     if valid is None:
         return per_clip.mean()
+    return as_scalars({"mean": _some_clips(per_clip, valid)})["mean"]
+
+
+def _some_clips(per_clip: jax.Array, valid: jax.Array) -> SomeClips:
     valid = valid.astype(bool)
-    return jnp.where(valid, per_clip, 0.0).sum() / jnp.maximum(valid.sum(), 1)
+    total = jnp.where(valid, per_clip, 0.0).sum()
+    return SomeClips(total, valid.sum(dtype=jnp.float32))
 
 
 def _check(logits: jax.Array, targets: jax.Array, name: str) -> None:

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxsed import losses
 from jaxsed.training import accumulation, sharding
 from tests.test_training import toy
 
@@ -48,6 +49,36 @@ def test_parts_have_keys_of_their_own():
     drawn = [jax.random.uniform(jax.random.fold_in(KEY, part)) for part in (0, 1)]
     np.testing.assert_allclose(found, np.mean(drawn), rtol=1e-6)
     assert drawn[0] != drawn[1]
+
+
+def test_what_is_logged_of_some_clips_is_their_mean_however_parts_share_them():
+    """As with folders that take turns in a batch, which parts then part."""
+
+    def measured(batch, key):
+        return losses.frame_or_clip_bce(**batch)[1]
+
+    mesh = sharding.make_mesh()
+    logits = np.arange(-8, 8, dtype=np.float32)
+    batch = {
+        "logits": logits[:, None, None],
+        "labels": np.zeros((16, 1, 1), np.float32),
+        "clip_logits": logits[:, None],
+        "clip_labels": np.ones((16, 1), np.float32),
+        "times_known": np.arange(16) % 2 == 0,
+    }
+
+    @jax.jit
+    def logged(batch):
+        return [
+            losses.as_scalars(
+                accumulation.mean_over_parts(measured, batch, KEY, n_parts, mesh)
+            )
+            for n_parts in (1, 2)
+        ]
+
+    whole, parts = logged(batch)
+    for name in ("label_bce", "clip_bce", "times_part"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-6)
 
 
 def test_a_step_in_parts_is_the_step():
