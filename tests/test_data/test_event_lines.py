@@ -7,6 +7,7 @@ from jaxsed.data.layouts.event_lines import (
     lines_of_raven,
     lines_of_table,
 )
+from jaxsed.data.layouts.raven_files import RavenFiles
 from jaxsed.errors import InputError
 
 from .clip_folders import write_text
@@ -100,25 +101,73 @@ def test_label_tracks_without_labels(tmp_path):
 def test_a_selection_table(tmp_path):
     rows = "1\tWaveform 1\t1\t0.5\t1.0\t0\tDog\n1\tSpectrogram 1\t1\t0.5\t1.0\t9\tDog\n"
     rows += "2\tSpectrogram 1\t1\t2.0\t3.0\t9\tCat\n3\n"
-    lines = lines_of_raven("a", write_text(tmp_path / "t.txt", RAVEN + rows), _DEFAULTS)
+    lines = lines_of_raven(
+        "a", write_text(tmp_path / "t.txt", RAVEN + rows), _DEFAULTS, RavenFiles({"a"})
+    )
     assert said(lines) == [("0.5", "1.0", "Dog"), ("2.0", "3.0", "Cat")]
     assert wrong(lines) == [(5, "too few values")]
     unnumbered = "Begin Time (s)\tEnd Time (s)\tSpecies\n1\t2\tDog\n1\t2\tDog\n"
-    lines = lines_of_raven("a", write_text(tmp_path / "t.txt", unnumbered), _DEFAULTS)
+    lines = lines_of_raven(
+        "a", write_text(tmp_path / "t.txt", unnumbered), _DEFAULTS, RavenFiles({"a"})
+    )
     assert said(lines) == [("1", "2", "Dog")] * 2
 
 
 def test_selection_tables_that_are_empty_or_broken(tmp_path):
     file = write_text(tmp_path / "t.txt", RAVEN)
-    assert said(lines_of_raven("a", file, _DEFAULTS)) == [("", "", "")]
+    assert said(lines_of_raven("a", file, _DEFAULTS, RavenFiles({"a"}))) == [
+        ("", "", "")
+    ]
     write_text(file, "")
-    assert wrong(lines_of_raven("a", file, _DEFAULTS)) == [
+    assert wrong(lines_of_raven("a", file, _DEFAULTS, RavenFiles({"a"}))) == [
         (0, "is empty; expected a header")
     ]
     write_text(file, RAVEN.encode() + b"1\tv\t1\t0\t1\t0\tDog\n\xff\n")
-    lines = lines_of_raven("a", file, _DEFAULTS)
+    lines = lines_of_raven("a", file, _DEFAULTS, RavenFiles({"a"}))
     assert "is not UTF-8" in lines[-1].wrong
     write_text(file, RAVEN.replace("Annotation", "Call"))
     with pytest.raises(InputError, match=r"no column of labels .*--label-column"):
-        lines_of_raven("a", file, _DEFAULTS)
-    assert lines_of_raven("a", file, EventOptions(label_column="call"))
+        lines_of_raven("a", file, _DEFAULTS, RavenFiles({"a"}))
+    assert lines_of_raven(
+        "a", file, EventOptions(label_column="call"), RavenFiles({"a"})
+    )
+
+
+SEQUENCE = (
+    "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tSpecies\n"
+)
+
+
+def test_a_selection_table_of_several_recordings(tmp_path):
+    rows = "1\t0.5\t1.5\ta.wav\t0.5\tDog\n1\t0.5\t1.5\ta.wav\t0.5\tDog\n"
+    rows += "2\t12,25\t13,5\tb.wav\t2,25\tCat\n3\t20\t21\t\t1\tDog\n4\n"
+    rows += "5\t30\t31\tgone.wav\t0\tDog\n"
+    file = write_text(tmp_path / "t.txt", SEQUENCE + rows)
+    # Raven calls it as the first of the files, or as the person likes.
+    files = RavenFiles({"x/a", "x/b", "y/b"})
+    for path in ("x/a", "x/project"):
+        lines = lines_of_raven(path, file, _DEFAULTS, files)
+        assert [line.path for line in lines] == ["x/a", "x/b", "", "", "gone"]
+        assert said(lines) == [
+            ("0.500000", "1.500000", "Dog"),
+            ("2.250000", "3.500000", "Cat"),
+            ("0.000000", "1.000000", "Dog"),
+        ]
+        assert wrong(lines) == [
+            (5, "no begin file or file offset (s); the table is of several files"),
+            (6, "too few values"),
+        ]
+
+
+def test_a_selection_table_whose_recording_was_renamed(tmp_path):
+    rows = "1\t0.5\t1.5\told.wav\t0.5\tDog\n"
+    file = write_text(tmp_path / "t.txt", SEQUENCE + rows)
+    (line,) = lines_of_raven("a", file, _DEFAULTS, RavenFiles({"a"}))
+    assert (line.path, line.times) == ("a", ("0.5", "1.5"))
+
+
+def test_a_selection_table_that_may_be_of_several_recordings_is_named(tmp_path):
+    row = "1\t0.5\t1.5\ta.wav\t0.5\tDog\n"
+    file = write_text(tmp_path / "t.txt", SEQUENCE + row)
+    with pytest.raises(InputError, match=r"t\.txt: a\.wav may be x/a or y/a; put"):
+        lines_of_raven("project", file, _DEFAULTS, RavenFiles({"x/a", "y/a"}))

@@ -5,12 +5,13 @@ an event, in seconds, no header, and perhaps lines that start with a backslash a
 frequencies. A score behind a label, as `jaxsed detect` writes it, is left out, so that its
 tracks can be corrected and learned from. Raven's selection tables have a header;
 `Begin Time (s)`, `End Time (s)` and a column of annotation are read, and a selection that
-is listed once a view counts once.
+is listed once a view counts once. A table may be of several recordings (`raven_files`).
 """
 
 import math
+import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from jaxsed.data.layouts.event_columns import (
 )
 from jaxsed.data.layouts.event_listing import seconds_in
 from jaxsed.data.layouts.matching import walk
+from jaxsed.data.layouts.raven_files import RavenFiles, columns_of_files
 from jaxsed.data.layouts.tables import (
     delimiter_of,
     read_header,
@@ -149,11 +151,23 @@ def lines_of_audacity(path: str, file: Path, has_sound: bool) -> list[Line]:
     return lines or ([Line(path)] if has_sound else [])
 
 
-def lines_of_raven(path: str, file: Path, options: EventOptions) -> list[Line]:
-    """Reads a selection table; arguments and result as of `lines_of_audacity`.
+def lines_of_raven(
+    path: str, file: Path, options: EventOptions, files: RavenFiles
+) -> list[Line]:
+    """Reads a selection table.
+
+    Args:
+      path: The recording beside it, by its name.
+      file: The table; unreadable ones give a line that says so.
+      options: What its column of labels is called.
+      files: The recordings that there are: if selections say that they are of others
+        than `path`, each is of the one that it names.
+
+    Returns:
+      The lines; of a table without a selection one, that nothing sounds.
 
     Raises:
-      InputError: It lacks a column.
+      InputError: It lacks a column, or may be of several recordings.
     """
     try:
         header = read_header(file, "\t")
@@ -162,29 +176,66 @@ def lines_of_raven(path: str, file: Path, options: EventOptions) -> list[Line]:
     if not header:
         return [_broken(path, file, 0, "is empty; expected a header")]
     columns = tuple(find_event_columns(file, header, options))
+    of_files = columns_of_files(header)
     has_numbers = any(name.lower() == _SELECTION for name in header)
-    lines: list[Line] = []
+    more = of_files + ((_SELECTION,) if has_numbers else ())
+    rows: list[tuple[Line, dict[str, str]]] = []
     try:
-        lines.extend(_selections(path, file, columns, has_numbers))
+        rows.extend(_selections(path, file, columns, more))
     except InputError as error:
-        lines.append(_broken(path, file, 0, str(error)))
-    return lines or [Line(path)]
+        rows.append((_broken(path, file, 0, str(error)), {}))
+    begins = {cells.get(of_files[0], "") for _, cells in rows if of_files} - {""}
+    if files.are_others(begins, path):
+        found = _find(begins, path, file, files)
+        return [_of_file(line, *of_files, cells, found) for line, cells in rows]
+    return [line for line, _ in rows] or [Line(path)]
 
 
 def _selections(
-    path: str, file: Path, columns: tuple[str, ...], has_numbers: bool
-) -> Iterator[Line]:
-    columns += (_SELECTION,) if has_numbers else ()
+    path: str, file: Path, columns: tuple[str, ...], more: tuple[str, ...]
+) -> Iterator[tuple[Line, dict[str, str]]]:
     seen: set[str] = set()
-    for number, values in read_table(file, "\t", columns):
+    for number, values in read_table(file, "\t", columns + more):
         if values is None:
-            yield _broken(path, file, number, "too few values")
+            yield _broken(path, file, number, "too few values"), {}
             continue
-        onset, offset, label, selection = (*values, "")[:4]
+        onset, offset, label = values[:3]
+        cells = dict(zip(more, values[3:]))
+        selection = cells.get(_SELECTION)
         if selection and selection in seen:
             continue
         seen.add(selection)
-        yield Line(path, (onset, offset), composed(label), file.name, number)
+        yield Line(path, (onset, offset), composed(label), file.name, number), cells
+
+
+def _find(
+    begins: Iterable[str], path: str, file: Path, files: RavenFiles
+) -> dict[str, str]:
+    folder = posixpath.dirname(path)
+    try:
+        return {begin: files.find(begin, folder) for begin in sorted(begins)}
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def _of_file(
+    line: Line,
+    begin_column: str,
+    start_column: str,
+    cells: dict[str, str],
+    found: dict[str, str],
+) -> Line:
+    """Returns the line of the recording that it names, with times in that."""
+    if line.wrong:
+        return line._replace(path="")
+    begin, start = cells[begin_column], seconds_in(cells[start_column])
+    if not begin or not math.isfinite(start):
+        wrong = f"no {begin_column} or {start_column}; the table is of several files"
+        return line._replace(path="", wrong=wrong)
+    seconds = seconds_in(line.times[1]) - seconds_in(line.times[0])
+    # To a microsecond, so that sums of decimals are decimals.
+    times = f"{start:.6f}", f"{start + seconds:.6f}"
+    return line._replace(path=found[begin], times=times)
 
 
 def _broken(path: str, file: Path, number: int, wrong: str) -> Line:

@@ -3,7 +3,8 @@
     SRC/*.csv or SRC/*.tsv      a line an event: filename, onset, offset, event_label;
                                 perhaps split
 or  SRC/**/a.txt                a label track of Audacity beside each recording a.wav
-or  SRC/**/a.Table.1.selections.txt     selection tables of Raven beside them
+or  SRC/**/a.Table.1.selections.txt     selection tables of Raven beside them, or of
+                                        several recordings by their names
 
 Tables may also lie in SRC/meta, SRC/metadata or SRC/annotations; columns are found by
 their names (`event_columns`), times are seconds. A line with a file and blanks says that
@@ -44,6 +45,7 @@ from jaxsed.data.layouts.matching import (
     path_of,
     unclaimed,
 )
+from jaxsed.data.layouts.raven_files import RavenFiles
 from jaxsed.data.layouts.source import FRAMES, SourceSplit
 from jaxsed.data.layouts.splits import SPLITS, split_of_file
 from jaxsed.data.layouts.table_splits import SplitTable, assign_splits, unknown
@@ -176,7 +178,7 @@ def _read_labels(
         unlabelled = unclaimed(sorted(paths), found)
     else:
         lines = _read_label_files(source, exclude, found, options)
-        paths = {line.path for line in lines}
+        paths = {line.path for line in lines if line.path}
         says = [SplitTable(source, sorted(paths), None, None)]
         # A label file is of the recording beside it and of no other.
         unlabelled = unclaimed(
@@ -224,11 +226,12 @@ def _read_label_files(
     """Reads Raven's files, or where there are none Audacity's, unless it is said which."""
     formats = (options.label_format,) if options.label_format else (RAVEN, AUDACITY)
     paths = set(map(path_of, found))
+    files = RavenFiles(paths)
     for label_format in formats if TABLE not in formats else ():
         lines: list[Line] = []
         for path, file in find_label_files(source, exclude, label_format):
             if label_format == RAVEN:
-                lines += lines_of_raven(path, file, options)
+                lines += lines_of_raven(path, file, options, files)
             else:
                 lines += lines_of_audacity(path, file, path in paths)
         if lines:
