@@ -119,8 +119,10 @@ class TrainingBatches:
         """Returns what a saved position refers to; a JSON-able dict."""
         shape = self.examples.shape
         encoder = getattr(self.examples.data, "encoder_hash", None)
+        teacher = getattr(self.examples.teacher, "hash", None)
         return {
             **({"encoder": encoder[:12]} if encoder else {}),
+            **({"teacher": teacher[:12]} if teacher else {}),
             "data": self.examples.data.manifest_hash,
             "sampling": self.order.sampling,
             "seed": self.order.seed,

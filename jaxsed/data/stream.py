@@ -121,11 +121,11 @@ class BatchIterator(grain.DatasetIterator):
             InputError: the state is of other data, another seed or batch size, ...
         """
         saved = state["of"]
-        for name in sorted(saved.keys() | self._identity.keys()):
-            if saved.get(name) != self._identity.get(name):
+        for name in sorted(saved):  # older ones know less of what they refer to
+            if saved[name] != self._identity.get(name):
                 raise InputError(
                     f"the saved position in the data was reached with {name}="
-                    f"{saved.get(name)!r}, this run has {self._identity.get(name)!r}: "
+                    f"{saved[name]!r}, this run has {self._identity.get(name)!r}: "
                     "go on with the same value, or start anew"
                 )
         self._end(self._ahead)

@@ -9,6 +9,8 @@ alone is refused, since a training hears clips anywhere.
 """
 
 import collections
+import functools
+import hashlib
 import logging
 import threading
 from pathlib import Path
@@ -68,6 +70,11 @@ class TeacherLogits:
                 "clips: copy it again, or write it anew"
             )
         self._begin()
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Says which logits these are, wherever they lie: a sha256, in hex."""
+        return self._store.hash()
 
     def _begin(self) -> None:
         self.hits: collections.Counter[str] = collections.Counter()
@@ -245,6 +252,11 @@ class _FolderStore:
 
     def ids(self) -> list[str]:
         return self._store.ids()
+
+    def hash(self) -> str:
+        store = self._store
+        of = store.shape, self.vocabulary_hash, store.data_hash, store.teachers
+        return hashlib.sha256(repr(of).encode()).hexdigest()
 
     def read(self, row: int) -> np.ndarray:
         logits = np.frombuffer(self._rows.read(row), MEAN_DTYPE)

@@ -50,6 +50,15 @@ def test_the_published_file_is_read_time_major(published):
         store.check(data, 250)
 
 
+def test_a_file_is_told_from_another_of_its_name(published):
+    file, _, logits = published
+    before = TeacherLogits(file).hash
+    assert TeacherLogits(file).hash == before
+    with h5py.File(file, "r+") as opened:
+        opened["strong_logits"][...] = logits + 1
+    assert TeacherLogits(file).hash != before
+
+
 def test_the_published_file_feeds_the_loader_in_threads_and_workers(published):
     file, videos, logits = published
     data = FakeData(4, seconds=10.0)

@@ -1,4 +1,6 @@
+import json
 import pickle
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,6 +41,25 @@ def test_a_changed_byte_is_found_where_it_is(finished):
     store.get("clip8")
     with pytest.raises(InputError, match=r"00001\.f16 is damaged at row 9 .*checksum"):
         store.get("clip9")
+
+
+def test_a_store_that_was_exchanged_is_noticed_by_who_goes_on(finished, tmp_path):
+    data = FakeData(len(IDS), seconds=0.2)
+    given = {"seed": 0, "batch_size": 4, "clip_seconds": 0.2, "n_frames": T}
+    state = training_batches(data, teacher=TeacherLogits(finished), **given).get_state()
+    moved = TeacherLogits(shutil.copytree(finished, tmp_path / "moved"))
+    training_batches(data, teacher=moved, **given).set_state(state)
+    # Before a state knew its teacher.
+    older = {**state, "of": {k: v for k, v in state["of"].items() if k != "teacher"}}
+    training_batches(data, teacher=moved, **given).set_state(older)
+
+    description = finished / "teacher_logits.json"
+    found = json.loads(description.read_text())
+    found["teachers"][0][1] = "another"  # sha256 of its parameters
+    description.write_text(json.dumps(found))
+    batches = training_batches(data, teacher=TeacherLogits(finished), **given)
+    with pytest.raises(InputError, match="reached with teacher='"):
+        batches.set_state(state)
 
 
 def test_few_files_are_open_and_threads_share_them(finished, monkeypatch):
