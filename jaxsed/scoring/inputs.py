@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from jaxsed.errors import InputError
 
+_JOURNAL = "journal.jsonl"  # of `jaxsed detect`
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that say what is evaluated."""
@@ -116,6 +118,12 @@ def _open_scores(path: Path):
     from jaxsed.evaluation.score_tables import ScoreTables, files_of
     from jaxsed.evaluation.scores import ScoreStore
 
+    detections = path.parent if path.name == "scores" else path
+    if (detections / _JOURNAL).exists() and not (detections / "scores").is_dir():
+        raise InputError(
+            f"{detections}: detections without scores; run the same `jaxsed detect` again, "
+            "with --scores"
+        )
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; expected a folder of scores")
     if (path / "scores.json").exists():

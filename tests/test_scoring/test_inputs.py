@@ -108,3 +108,11 @@ def test_folders_that_say_no_events_are_refused(folder, tmp_path):
     weak = changed(folder, tmp_path / "weak", annotation="clips")
     with pytest.raises(InputError, match="labels are of whole clips"):
         run(given[0], f"--events={weak}")
+
+
+@pytest.mark.parametrize("asked", [".", "scores"])
+def test_detections_without_scores_say_how_to_get_some(tmp_path, asked):
+    write_text(tmp_path / "a.wav.tsv", HEADER)
+    write_text(tmp_path / "journal.jsonl", "")
+    with pytest.raises(InputError, match=r"run the same `jaxsed detect` .* --scores"):
+        run(tmp_path / asked, "--events", tmp_path / "truth.tsv")
