@@ -31,6 +31,8 @@ TARGETS = {
     "downstream": "frames",
     "pretrain": None,
 }
+# With data and classes, all of a config that decides what a clip costs.
+_COUNTED_BY = ("stage", "model", "mode", "patchout", "pretext")
 
 
 class RunCost(NamedTuple):
@@ -57,7 +59,7 @@ class RunCost(NamedTuple):
 
 
 def of_run(workdir: Path) -> list[RunCost]:
-    """Returns the cost of every training in a folder, phases and links in their order.
+    """Returns the cost of every training in a folder: phases, links, cells of a grid.
 
     Args:
         workdir: of a run, finished or not.
@@ -65,13 +67,15 @@ def of_run(workdir: Path) -> list[RunCost]:
     Raises:
         InputError: it is none, none of its links trains, or its data and model are gone.
     """
-    costs = list(_trainings(workdir, ""))
+    costs = list(_trainings(workdir, "", {}))
     if not costs:
         raise InputError(f"{workdir}: no training has begun there")
     return costs
 
 
-def _trainings(workdir: Path, name: str) -> Iterator[RunCost]:
+def _trainings(
+    workdir: Path, name: str, counted: dict[str, Operations]
+) -> Iterator[RunCost]:
     path = workdir / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -82,17 +86,28 @@ def _trainings(workdir: Path, name: str) -> Iterator[RunCost]:
     if not isinstance(config, dict) or "stage" not in config:
         raise InputError(f"{path} names no stage: is it the folder of a run?")
     if config["stage"] in TARGETS:
-        yield _cost(config, workdir, name)
+        yield _cost(config, workdir, name, counted)
         return
-    # Links come in the order of the config, phases in that of their names.
-    for link in config.get("order") or sorted(
-        p.name for p in workdir.glob("phase*_c*")
-    ):
-        if (workdir / link / "config.json").exists():
-            yield from _trainings(workdir / link, f"{name}/{link}".lstrip("/"))
+    for part in _parts(config, workdir):
+        if (workdir / part / "config.json").exists():
+            inner = f"{name}/{part}".lstrip("/")
+            yield from _trainings(workdir / part, inner, counted)
 
 
-def _cost(config: Mapping[str, Any], workdir: Path, name: str) -> RunCost:
+def _parts(config: Mapping[str, Any], workdir: Path) -> list[str]:
+    """Returns the folders of links in their order, of phases and a grid's cells by name."""
+    if "order" in config:
+        return config["order"]
+    pattern = (
+        "*/*/config.json" if config["stage"] == "grid" else "phase*_c*/config.json"
+    )
+    found = (path.parent.relative_to(workdir) for path in workdir.glob(pattern))
+    return sorted(path.as_posix() for path in found)
+
+
+def _cost(
+    config: Mapping[str, Any], workdir: Path, name: str, counted: dict[str, Operations]
+) -> RunCost:
     lines = read_metrics(workdir / "metrics.jsonl")
     batch_size = config["batch_size"]
     steps = lines[-1]["step"] if lines else 0
@@ -102,13 +117,17 @@ def _cost(config: Mapping[str, Any], workdir: Path, name: str) -> RunCost:
         for (before, _), (step, rate) in itertools.pairwise([(0, 0.0), *timed])
     )
     compression = config["model"].get("compression", "none")
-    per_clip = _per_clip(config, workdir)
-    return RunCost(name, compression, steps * batch_size, per_clip, seconds)
+    n_classes = _n_classes(config, workdir)
+    # A count takes seconds, and cells of a grid mostly have the same.
+    alike = json.dumps([n_classes, config["data"], *map(config.get, _COUNTED_BY)])
+    if alike not in counted:
+        counted[alike] = _per_clip(config, n_classes)
+    return RunCost(name, compression, steps * batch_size, counted[alike], seconds)
 
 
-def _per_clip(config: Mapping[str, Any], workdir: Path) -> Operations:
+def _per_clip(config: Mapping[str, Any], n_classes: int) -> Operations:
     stage = config["stage"]
-    model = sed.build(n_classes=_n_classes(config, workdir), **config["model"])
+    model = sed.build(n_classes=n_classes, **config["model"])
     seconds = clip_length(config["data"].get("clip_seconds", 0.0), model)
     if config.get("mode") == FROZEN:
         return heads_operations(model, TARGETS[stage], seconds)

@@ -94,6 +94,20 @@ def test_phases_and_chains(small, tmp_path, counted):
     assert counted == [("fshift-4", "frames", 10.0), ("fshift-2", "frames", 10.0)]
 
 
+def test_cells_of_a_grid(small, tmp_path, counted):
+    grid = tmp_path / "grid"
+    write_run(grid, {"stage": "grid", "base": small()})
+    for seed, steps in ((0, 2), (1, 3)):
+        cell = grid / "max_lr_0.1" / f"seed_{seed}"
+        write_run(cell, small(seed=seed), [(steps, 4.0)])
+    write_run(cell / "test", {"stage": "test"})
+    (grid / "frames" / "abc").mkdir(parents=True)  # of a frozen encoder
+    costs = run_cost.of_run(grid)
+    assert [cost.name for cost in costs] == ["max_lr_0.1/seed_0", "max_lr_0.1/seed_1"]
+    assert [cost.clips for cost in costs] == [2 * 8, 3 * 8]
+    assert len(counted) == 1  # both clips cost the same
+
+
 def test_pretraining_is_counted_with_what_it_hides(small, tmp_path, monkeypatch):
     monkeypatch.setattr(
         run_cost, "clip_operations", lambda *arguments, **options: options
