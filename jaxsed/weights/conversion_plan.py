@@ -19,7 +19,7 @@ from jaxsed.weights.layouts.families import (
     rules_for,
 )
 from jaxsed.weights.layouts.rules import Rule
-from jaxsed.weights.recognise import recognise
+from jaxsed.weights.recognise import recognise, unwrapped
 from jaxsed.weights.released_layout import Recognised, released_prefix
 from jaxsed.weights.torch_content import flatten
 
@@ -145,7 +145,7 @@ def plan(
 
 
 def _paths(content, found: Recognised) -> dict[str, str]:
-    flat = flatten(content)
+    flat = unwrapped(flatten(content))
     container = f"{found.container}." if found.container else ""
     ours = released_prefix(found.encoder)
     paths = {}

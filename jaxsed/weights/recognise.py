@@ -7,6 +7,7 @@ which prefix do the keys lie that an encoder's layout names?
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -76,6 +77,13 @@ MARKS: dict[str, dict[str, tuple[int | None, ...]]] = {
 # What tells the rest apart: a key beside the prefix, which SSAST's pre-training leaves. Its
 # fine-tuned models have nothing that AST's have not.
 BESIDE = {name: "mask_embed" for name in FAMILIES if FAMILIES[name].pretext}
+# Steps that PyTorch puts into paths for what it wraps: `torch.compile`, FSDP, checkpointing
+# of activations. (`module`, of data parallelism, is part of some layouts.)
+WRAPPERS = frozenset(
+    {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+)
+# Whose weights are a running average, by a word of a step; of either, the other is raw.
+AVERAGED = re.compile(r"(?<![a-z])(teacher|ema|averaged?|avg|swa)(?![a-z])")
 CONVERTIBLE = ("timm", "AST")  # in what a file seems to be, of some sizes and kinds
 MIN_FOUND = 0.5  # of a layout's keys, to be called a damaged file of that layout
 
@@ -99,7 +107,7 @@ class _Candidate:
     @property
     def rank(self):
         steps = self.prefix.split(".")
-        averaged = any(step in ("teacher", "ema", "model_ema") for step in steps)
+        averaged = any(AVERAGED.search(step) for step in steps)
         fits = self.contradiction is None, self.found, self.asked, self.beside
         return *fits, "student" not in steps, averaged
 
@@ -129,7 +137,7 @@ def recognise(content: Any, encoder: str | None = None) -> Recognised:
             f"holds a whole object of the class {content.qualified_name}, not its "
             "weights; in PyTorch, save MODEL.state_dict()"
         )
-    flat = flatten(content)
+    flat = unwrapped(flatten(content))
     if not flat:
         raise InputError("holds no tensors; give the file with the model's weights")
     candidates = sorted(
@@ -147,6 +155,21 @@ def recognise(content: Any, encoder: str | None = None) -> Recognised:
             f"--model or give --model {best.encoder}"
         )
     return in_released_layout(best.layout, best.prefix, flat, content)
+
+
+def unwrapped(flat: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Paths without the steps that are `WRAPPERS`.
+
+    Raises:
+        InputError: Two paths are the same without them.
+    """
+    plain = {}
+    for path, array in flat.items():
+        name = ".".join(step for step in path.split(".") if step not in WRAPPERS)
+        if name in plain:
+            raise InputError(f"two of its tensors are called {name[:200]!r}")
+        plain[name] = array
+    return plain
 
 
 def _insist(candidates, encoder, flat) -> _Candidate:
@@ -201,10 +224,11 @@ def _candidates(
     for layout, (_, keys) in layouts.items():
         for key in keys:
             places.setdefault(key, []).append(layout)
+    most_steps = max(key.count(".") + 1 for key in places)
     found: dict[tuple[str, str], set[str]] = {}
     for path in flat:
         steps = path.split(".")
-        for start in range(len(steps)):
+        for start in range(max(0, len(steps) - most_steps), len(steps)):
             key = ".".join(steps[start:])
             prefix = path[: len(path) - len(key)]
             for layout in places.get(key, ()):

@@ -104,7 +104,7 @@ def in_released_layout(
     external = _external_of(layout)
     keys = external.keys or [key.removeprefix(ours) for key in _keys(external)]
     known = next(prefix + key for key in keys if prefix + key in flat)
-    container = _container(content, known, prefix)
+    container = _container(content, flat[known], prefix)
     inner = prefix.removeprefix(container)
     wrapped, plain = WRAPPED.get(encoder, (ours, ours))
     shared = {
@@ -228,24 +228,23 @@ def _outside(prefix: str, path: str) -> str:
     return f"not below {prefix!r}"
 
 
-def _container(content: Any, path: str, prefix: str) -> str:
+def _container(content: Any, array: np.ndarray, prefix: str) -> str:
     """The part of `prefix`, with its last dot, that are steps through containers.
 
-    `path` is that of one array behind it.
+    `array` is one behind it; it is told by itself, as what wraps modules may have been
+    taken out of `prefix`.
     """
 
-    def steps(value, rest, taken):
+    def holder(value, taken):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for step, inner in items:
-            if str(step) == rest and isinstance(inner, np.ndarray):
+            if inner is array:
                 return taken
-            is_container = isinstance(inner, (dict, list, tuple))
-            if is_container and rest.startswith(f"{step}."):
-                name = f"{step}."
-                deeper = steps(inner, rest.removeprefix(name), taken + name)
-                if deeper is not None:
-                    return deeper
+            deeper = f"{taken}{step}."
+            if isinstance(inner, (dict, list, tuple)) and prefix.startswith(deeper):
+                found = holder(inner, deeper)
+                if found is not None:
+                    return found
         return None
 
-    container = steps(content, path, "")
-    return container if container and prefix.startswith(container) else ""
+    return holder(content, "") or ""

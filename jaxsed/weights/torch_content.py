@@ -13,7 +13,10 @@ MAX_DEPTH = 64
 # A transformer has a few hundred arrays. Ten lists that each hold the next one ten times
 # unfold to 10^10 values: those that `flatten` refuses.
 MAX_VISITS = 200_000
-MAX_PATH_LENGTH = 10_000
+# Of one path: those of checkpoints have less than 200 characters. Of all paths together,
+# since a key that is in the file once may be a part of each.
+MAX_PATH_LENGTH = 1_000
+MAX_PATHS_LENGTH = 2**24
 # Functions that no checkpoint has a use for.
 _RUNS_CODE = re.compile(
     r"(os|posix|nt)\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*|remove|unlink|rmdir)"
@@ -67,20 +70,23 @@ def flatten(content: Any) -> dict[str, np.ndarray]:
       The arrays by their path, steps joined by ".", e.g. "state_dict.head.weight".
 
     Raises:
-      InputError: There are more of them than any checkpoint has.
+      InputError: There are more of them than any checkpoint has, or two have one path.
     """
     found: dict[str, np.ndarray] = {}
-    visits = 0
+    visits = length = 0
 
     def collect(value: Any, path: str) -> None:
-        nonlocal visits
-        visits += 1
-        if visits > MAX_VISITS or len(path) > MAX_PATH_LENGTH:
+        nonlocal visits, length
+        visits, length = visits + 1, length + len(path)
+        is_far = len(path) > MAX_PATH_LENGTH or length > MAX_PATHS_LENGTH
+        if visits > MAX_VISITS or is_far:
             raise InputError(
                 "no checkpoint: its containers hold each other so often that unfolding "
                 "them would fill the memory"
             )
         if isinstance(value, np.ndarray):
+            if path in found:
+                raise InputError(f"two of its tensors are called {path[:200]!r}")
             found[path] = value
         for step, inner in _children(value):
             if isinstance(inner, (dict, list, tuple, np.ndarray)):

@@ -59,20 +59,15 @@ class PendingArray(Placeholder):
 def key_of(value: Any) -> Any:
     """Returns what may be a key or a member of a set in place of `value`.
 
-    Hashing is the one thing that containers do to what is in them, and it recurses:
-    anything but single values and flat tuples of them is wrapped.
+    Hashing is the one thing that containers do to what is in them. It recurses into
+    tuples, and thousands of tuples of -1 and -2 have the same hash, which makes a dict of
+    them take minutes: anything but single values is wrapped.
     """
-    if type(value) is tuple and len(value) <= 16:
-        whole = all(_is_single(part) for part in value)
-    else:
-        whole = _is_single(value)
-    return value if whole else Placeholder("builtins", "object", (value,))
-
-
-def _is_single(value: Any) -> bool:
     if isinstance(value, int):
-        return abs(value) < 2**64
-    return value is None or isinstance(value, (str, bytes, float, Placeholder))
+        whole = abs(value) < 2**64
+    else:
+        whole = value is None or isinstance(value, (str, bytes, float, Placeholder))
+    return value if whole else Placeholder("builtins", "object", (value,))
 
 
 def call(function: Placeholder, args: Any, spend: Callable[[int], None]) -> Any:
@@ -147,11 +142,18 @@ def _size(*args):
     raise NotOursError
 
 
-def _tensor(storage, offset, size, stride, *_):
+def _tensor(storage, offset, size, stride, *more):
     """`torch._utils._rebuild_tensor` and `_rebuild_tensor_v2`."""
     if not isinstance(storage, torch_tensors.Storage):
         raise NotOursError  # quantised, on the meta device, ...
+    if _is_lazy(*more[2:3]):  # after `requires_grad` and hooks
+        raise NotOursError
     return torch_tensors.tensor(storage, offset, size, stride)
+
+
+def _is_lazy(metadata: Any = None) -> bool:
+    """Whether numbers mean their negative or conjugate (`get_tensor_metadata`)."""
+    return isinstance(metadata, dict) and any(map(metadata.get, ("neg", "conj")))
 
 
 def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, *_):

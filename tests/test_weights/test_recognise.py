@@ -133,6 +133,40 @@ def test_either_half_alone_will_do(container):
     assert (found.container, found.encoder) == (container, "asit")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("averaged", ["state_dict_ema", "model_ema", "ema"])
+def test_a_running_average_comes_before_what_it_is_of(averaged, order):
+    containers = {averaged: released("BEATs"), "state_dict": released("BEATs")}
+    found = recognise(dict([*containers.items()][::order]))
+    assert found.container == averaged
+    assert len(found.dropped) == len(found.arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "here"),
+    [
+        ("BEATs", "model.", "model._orig_mod."),
+        ("ATST-F", "model.atst.", "model.atst._orig_mod."),
+        ("fpasst", "", "_fsdp_wrapped_module."),
+        ("M2D", "blocks.3.", "blocks.3._checkpoint_wrapped_module."),
+    ],
+)
+def test_what_pytorch_wraps_modules_in_is_no_part_of_their_names(name, there, here):
+    tensors = {
+        key.replace(there, here, 1): array for key, array in released(name).items()
+    }
+    found = recognise({"state_dict": tensors})
+    assert found.origin == RELEASED
+    assert found.arrays.keys() == released(name).keys()
+    assert (found.container, found.dropped) == ("state_dict", {})
+
+
+def test_two_that_differ_by_what_wraps_them_are_refused():
+    tensors = released("ATST-F")
+    with pytest.raises(InputError, match="two of its tensors are called 'strong_he"):
+        recognise(tensors | {"_orig_mod.strong_head.bias": np.zeros(447)})
+
+
 @pytest.mark.parametrize(
     ("name", "there", "here"),
     [

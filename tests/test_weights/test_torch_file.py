@@ -186,6 +186,27 @@ def legacy_head(n_elements: int) -> bytes:
     return b"".join([*pickles, body, keys, struct.pack("<q", n_elements)])
 
 
+@pytest.mark.parametrize("bit", [b"neg", b"conj"])
+def test_numbers_that_mean_their_negative_are_not_taken_for_themselves(tmp_path, bit):
+    """As `x.conj().imag` is stored: the sign is in the tensor's metadata alone."""
+    write(tmp_path / "plain.pt", {"x": np.ones(3, np.float32)})
+    hooks = b"\x89ccollections\nOrderedDict\n)R"
+    metadata = b"}X" + struct.pack("<I", len(bit)) + bit + b"\x88s"
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "lazy.pt", "w") as lazy,
+    ):
+        for name in plain.namelist():
+            content = plain.read(name)
+            if name.endswith("data.pkl"):
+                assert content.count(hooks) == 1
+                content = content.replace(hooks, hooks + metadata)
+            lazy.writestr(name, content)
+    found = torch_file.read(tmp_path / "lazy.pt")
+    assert found.foreign == ("torch._utils._rebuild_tensor_v2",)
+    assert not flatten(found.content)
+
+
 def test_opening_reads_next_to_nothing(tmp_path):
     n_elements = 90_000_000  # 360 MB, of which the disk holds nothing
     path = tmp_path / "large.pt"
