@@ -163,7 +163,10 @@ def run(args: argparse.Namespace) -> int:
     for source in sources:
         if may_skip and not source.has_audio:
             anything_wrong = True
-            print(f"{source.split}: left out, none of its clips has a sound")
+            looked_for = f"; looked for {source.clips[0].id}" if source.clips else ""
+            print(
+                f"{source.split}: left out, none of its clips has a sound{looked_for}"
+            )
             continue
         manifest = prepare(
             source,

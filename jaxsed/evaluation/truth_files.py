@@ -24,6 +24,7 @@ EVENT_COLUMNS = (
     ("segment_id", "start_time_seconds", "end_time_seconds", "label"),
     ("filename", "onset", "offset", "event_label"),
 )
+_BLANK = ("", "nan", "na")  # what pandas and R write for nothing
 _HEAR_COLUMNS = ["idx", "label"]
 
 
@@ -103,7 +104,7 @@ def read_paths(
             continue
         clip, onset, offset, label = (row[place].strip() for place in places)
         clip = clip_path(clip)
-        if clip and not (onset or offset or label):
+        if clip and all(cell.lower() in _BLANK for cell in (onset, offset, label)):
             found.setdefault(clip, [])  # DCASE's way to list a clip without events
             continue
         try:

@@ -37,6 +37,34 @@ def test_columns_by_name():
     assert find_file_and_split(TABLE, ["file"], options) == ("file", None)
 
 
+@pytest.mark.parametrize(
+    "header, options, what",
+    [
+        ("onset,duration,label", {}, "'duration' seem to be durations"),
+        (
+            "onset,Length (s),label",
+            {"offset_column": "length_s"},
+            "'Length .* durations",
+        ),
+        (
+            "onset,end_ms,label",
+            {"offset_column": "end_ms"},
+            "'end_ms' seem to be no sec",
+        ),
+        ("Begin Sample,end,label", {"onset_column": "begin sample"}, "be no seconds"),
+    ],
+)
+def test_times_that_are_no_seconds_from_the_start(header, options, what):
+    with pytest.raises(InputError, match=what):
+        find_event_columns(TABLE, header.split(","), EventOptions(**options))
+
+
+def test_durations_beside_offsets_are_nothing_special():
+    header = ["start", "duration", "stop", "label"]
+    found = find_event_columns(TABLE, header, EventOptions())
+    assert found == ("start", "stop", "label")
+
+
 def test_a_column_that_is_not_there():
     message = r"t\.csv: no column of onsets .*did you mean 'onsets'\?.*--onset-column"
     with pytest.raises(InputError, match=message):

@@ -17,7 +17,7 @@ def split_of(listing):
 def test_rows_become_clips():
     listing = EventListing({"b": 120.0})
     listing.add_row("b", ("1", "2.5"), "Dog", "t.tsv", 2)
-    listing.add_row("a", ("", "nan"), "", "t.tsv", 3)
+    listing.add_row("a", ("", "nan"), "NA", "t.tsv", 3)
     listing.add_row("b", ("0,5", "0,75"), "Cat", "t.tsv", 4)
     split = split_of(listing)
     first, second = split.clips
@@ -36,6 +36,8 @@ def test_rows_become_clips():
         (("1", "inf"), "Dog", "times '1', 'inf' are not numbers"),
         (("", ""), "Dog", "times '', '' are not numbers"),
         (("1", "2"), "", "no label"),
+        (("1", "2"), "NaN", "no label"),
+        (("NA", "2"), "Dog", "times 'NA', '2' are not numbers"),
     ],
 )
 def test_a_row_that_says_neither_does_not_make_a_clip_silent(times, label, what):

@@ -106,6 +106,14 @@ def test_recordings_that_nothing_is_said_of(tmp_path):
     assert events["audio-8"] == [] and "unlabelled" not in manifest["problems"]
 
 
+def test_what_r_and_pandas_write_for_nothing_is_no_class(tmp_path):
+    rows = "a.wav\t0\t1\tDog\ttrain\ndeep/b.wav\tNA\tNA\tNA\ttrain\n"
+    rows += "c.wav\tnan\tnan\tnan\ttrain\nc.wav\t0\t1\tnan\ttrain\n"
+    source = layout.read(write_own(tmp_path, HEADER + rows), "train")
+    assert source.vocabulary.names == ("Dog",)
+    assert [problem.kind for problem in source.problems] == ["unreadable_line"]
+
+
 def test_a_table_from_a_place_where_the_folder_lay_deeper(tmp_path):
     table = TABLE.replace("a.wav", "/home/me/mine/audio/a.wav")
     root = write_own(tmp_path, table)

@@ -40,9 +40,10 @@ def test_forms_of_event_tables(tmp_path, text):
 
 
 def test_clips_without_events_and_dots_in_ids(tmp_path):
-    text = DCASE + "a.wav\t\t\t\nb.v1.5\t0\t1\tDog\n"
+    text = DCASE + "a.wav\t\t\t\nb.v1.5\t0\t1\tDog\nc.wav\tNA\tNaN\tNA\n"
     truth = truth_files.read_events(write(tmp_path, text), MODEL)
-    assert truth.events == {"a": [], "b.v1.5": [Event(0.0, 1.0, 0)]}
+    assert truth.events == {"a": [], "b.v1.5": [Event(0.0, 1.0, 0)], "c": []}
+    assert truth.problems == []
 
 
 def test_clips_in_sub_folders_are_called_as_the_scores_call_them(tmp_path):

@@ -66,7 +66,7 @@ class Columns(NamedTuple):
     @property
     def has_lists(self) -> bool:
         """Whether a cell of the column of labels holds several, going by its name."""
-        return _key(self.label) in LIST_COLUMNS
+        return column_key(self.label) in LIST_COLUMNS
 
 
 def find_columns(table: Path, header: Sequence[str], options: TableOptions) -> Columns:
@@ -89,7 +89,7 @@ def find_split_column(
       InputError: The one that was asked for is not there.
     """
     asked = options.split_column
-    if asked or any(_key(name) in SPLIT_COLUMNS for name in header):
+    if asked or any(column_key(name) in SPLIT_COLUMNS for name in header):
         return choose_column(table, header, "split", asked, SPLIT_COLUMNS)
     return None
 
@@ -115,8 +115,8 @@ def choose_column(
     """
     if not header:
         raise InputError(f"{table} is empty; expected a line that names the columns")
-    called = {_key(name): name for name in reversed(header)}
-    wanted = [_key(asked)] if asked else known
+    called = {column_key(name): name for name in reversed(header)}
+    wanted = [column_key(asked)] if asked else known
     found = next((called[key] for key in wanted if key in called), None)
     if found is not None:
         return found
@@ -129,7 +129,8 @@ def choose_column(
     )
 
 
-def _key(name: str) -> str:
+def column_key(name: str) -> str:
+    """Returns what a column is called, whatever its case and punctuation."""
     return re.sub(r"\W+", "_", name.lower()).strip("_")
 
 

@@ -1,6 +1,7 @@
 """Which columns of somebody's own table of events say what."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from jaxsed.data.layouts.clip_columns import (
     FILE_COLUMNS,
     LABEL_COLUMNS,
     choose_column,
+    column_key,
     find_split_column,
 )
 from jaxsed.data.layouts.table_splits import SplitOptions
@@ -28,6 +30,11 @@ OFFSET_COLUMNS = tuple(
 )
 EVENT_LABEL_COLUMNS = ("event_label", *LABEL_COLUMNS, "event", "event_type")
 EVENT_LABEL_COLUMNS += ("annotation", "annotations", "species", "common_name")
+
+_DURATION = re.compile(r"(event_)?(duration|dur|length)(_|$)")
+_OTHER_UNIT = re.compile(
+    r"_(ms|msec|millis|milliseconds|min|minutes|samples?|frames?)$"
+)
 
 TABLE, AUDACITY, RAVEN = "table", "audacity", "raven"
 LABEL_FORMATS = (TABLE, AUDACITY, RAVEN)
@@ -81,14 +88,34 @@ def find_event_columns(
     """Chooses the columns of an event.
 
     Raises:
-      InputError: One is not there; names the nearest one, and how to choose.
+      InputError: One is not there; names the nearest one, and how to choose. Or times
+        are no seconds from the start of the recording, going by what they are called.
     """
+    onset = choose_column(table, header, "onset", options.onset_column, ONSET_COLUMNS)
+    asked = options.offset_column or _column_of_durations(header)
+    offset = choose_column(table, header, "offset", asked, OFFSET_COLUMNS)
+    for name in (onset, offset):
+        _refuse_other_times(table, name)
     label = options.label_column
-    return EventColumns(
-        choose_column(table, header, "onset", options.onset_column, ONSET_COLUMNS),
-        choose_column(table, header, "offset", options.offset_column, OFFSET_COLUMNS),
-        choose_column(table, header, "label", label, EVENT_LABEL_COLUMNS),
-    )
+    label = choose_column(table, header, "label", label, EVENT_LABEL_COLUMNS)
+    return EventColumns(onset, offset, label)
+
+
+def _column_of_durations(header: Sequence[str]) -> str | None:
+    """Returns the column of durations where there is none of offsets."""
+    if any(column_key(name) in OFFSET_COLUMNS for name in header):
+        return None
+    return next((name for name in header if _DURATION.match(column_key(name))), None)
+
+
+def _refuse_other_times(table: Path, name: str) -> None:
+    what = "durations" if _DURATION.match(column_key(name)) else None
+    what = "no seconds" if _OTHER_UNIT.search(column_key(name)) else what
+    if what:
+        raise InputError(
+            f"{table}: times under {name!r} seem to be {what}; expected onset and offset, "
+            "both in seconds from the start of the recording"
+        )
 
 
 def find_file_and_split(

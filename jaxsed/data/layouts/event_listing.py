@@ -9,7 +9,8 @@ from jaxsed.data.layouts.source import FRAMES, ClipTableBuilder, SourceSplit
 from jaxsed.data.problems import NOTHING, Problem, RawEvent
 from jaxsed.labels.vocab import Vocabulary
 
-_BLANK = ("", "nan")  # pandas may write either
+_NO_LABEL = ("", "nan")  # pandas may write either
+_BLANK = (*_NO_LABEL, "na")  # R's way; a label alone may be called so
 
 
 class EventListing:
@@ -53,15 +54,14 @@ class EventListing:
           table: Name of the file, for the note.
           line: Of the file.
         """
-        is_blank = [cell.lower() in _BLANK for cell in (*times, label)]
-        if all(is_blank):
+        if is_blank(times, label):
             self.add_nothing(clip, line)
             return
         onset, offset = map(seconds_in, times)
         if not (math.isfinite(onset) and math.isfinite(offset)):
             what = f"times {times[0]!r}, {times[1]!r} are not numbers"
             self.reject(clip, table, line, what)
-        elif is_blank[2]:
+        elif not is_label(label):
             self.reject(clip, table, line, "no label")
         else:
             self.add_event(clip, RawEvent(onset, offset, label, line))
@@ -112,6 +112,16 @@ class EventListing:
             FRAMES,
             merges_events=False,
         )
+
+
+def is_blank(times: tuple[str, str], label: str) -> bool:
+    """Whether a line says that nothing sounds: its cells are empty, or as good as that."""
+    return all(cell.lower() in _BLANK for cell in (*times, label))
+
+
+def is_label(cell: str) -> bool:
+    """Whether there is a label in a cell."""
+    return cell.lower() not in _NO_LABEL
 
 
 def seconds_in(cell: str) -> float:

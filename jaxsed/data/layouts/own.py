@@ -37,7 +37,7 @@ from jaxsed.data.layouts.event_lines import (
     lines_of_raven,
     lines_of_table,
 )
-from jaxsed.data.layouts.event_listing import EventListing
+from jaxsed.data.layouts.event_listing import EventListing, is_blank, is_label
 from jaxsed.data.layouts.matching import (
     Found,
     find_audio,
@@ -150,7 +150,8 @@ def read(
 def _classes(lines: Iterable[Line], source: Path) -> Vocabulary:
     labels: dict[str, Line] = {}
     for line in lines:
-        if line.label and not line.wrong:
+        says_event = is_label(line.label) and not is_blank(line.times, line.label)
+        if says_event and not line.wrong:
             labels.setdefault(line.label, line)
     if not labels:
         raise InputError(f"{source}: nothing has a label")
