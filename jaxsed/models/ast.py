@@ -32,10 +32,12 @@ OVERLAPPING_GRID = dataclasses.replace(
 FULL = VitConfig()
 TINY = VitConfig(width=96, depth=3, heads=3, mlp_width=192)
 
-# AST base as released: 12 blocks, 86.2 M parameters.
 ast = partial(build, OVERLAPPING_GRID, config=FULL)
-# With patches that do not overlap, as in From Coarse to Fine.
+"""AST base as released: 12 blocks, 86.2 M parameters, patches that overlap."""
+
 ast_s16 = partial(build, GRID, config=FULL)
+"""AST base with patches that do not overlap, as in From Coarse to Fine."""
+
 # Small enough to train on a CPU in minutes.
 tiny_ast = partial(ast, config=TINY)
 tiny_ast_s16 = partial(ast_s16, config=TINY)

@@ -30,12 +30,15 @@ DEIT_SMALL = VitConfig(width=384, heads=6, mlp_width=1536)
 DEIT_TINY = VitConfig(width=192, heads=3, mlp_width=768)
 
 _ssast = partial(build, config=FULL, summary_of="patches")
-# SSAST base, 16 x 16 patches that do not overlap, as it is pre-trained.
 ssast = partial(_ssast, GRID)
-# With overlapping patches, as it is fine-tuned on AudioSet.
+"""SSAST base, 16 x 16 patches that do not overlap, as it is pre-trained."""
+
 ssast_s10 = partial(_ssast, OVERLAPPING_GRID)
-# With patches of all frequencies by 20 ms.
+"""SSAST base with overlapping patches, as it is fine-tuned on AudioSet."""
+
 ssast_frame = partial(_ssast, FRAME_GRID)
+"""SSAST base with patches of all frequencies by 20 ms."""
+
 # "small" and "tiny" in the release.
 ssast_deit_small = partial(ssast, config=DEIT_SMALL)
 ssast_deit_tiny = partial(ssast, config=DEIT_TINY)
