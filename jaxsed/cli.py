@@ -6,11 +6,12 @@ Exit status of every command: 0 all went well; 1 refused, or nothing could be do
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 from jaxsed.data import prepare_command
-from jaxsed.errors import InputError
+from jaxsed.errors import InputError, nearest
 from jaxsed.inference import detect_command
 from jaxsed.plan import cost_command, plan_command
 from jaxsed.scoring import evaluate_command, tune_command
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=summary, description=module.__doc__)
         sub.formatter_class = argparse.RawDescriptionHelpFormatter
         module.configure(sub)
+        sub.set_defaults(parser=sub)
     return parser
 
 
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, others = parser.parse_known_args(argv)
     # `others` of a command's defaults says that it reads what no parser can list.
     if others and not hasattr(args, "others"):
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
+        args.parser.error(_unrecognized(args.parser, others))
     args.others = others
     for stream in (sys.stdout, sys.stderr):
         # A file's name may have characters that the terminal, or Windows' encoding of a
@@ -70,6 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"jaxsed {args.command}: stopped; run it again to go on", file=sys.stderr)
         return 130
+
+
+def _unrecognized(parser: argparse.ArgumentParser, others: Sequence[str]) -> str:
+    options = re.findall(r"--[\w-]+", parser.format_usage())
+    words = [word.partition("=")[0] for word in others if word.startswith("--")]
+    guesses = filter(None, (nearest(word, options, cutoff=0.7) for word in words))
+    hint = "".join(f"; did you mean {guess}?" for guess in guesses)
+    return f"unrecognized arguments: {' '.join(others)}{hint}"
 
 
 if __name__ == "__main__":

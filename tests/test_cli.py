@@ -23,6 +23,15 @@ def test_wrong_usage_is_status_2(capsys):
     assert "detect" in capsys.readouterr().err
 
 
+def test_a_mistyped_option_is_told_with_the_nearest_one(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["detect", "a.wav", "--weights=m", "--out=o", "--treshold=0.3"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("usage: jaxsed detect ")
+    assert error.endswith("arguments: --treshold=0.3; did you mean --threshold?\n")
+
+
 def test_wrong_input_is_one_line_and_status_1(capsys, tmp_path):
     missing = tmp_path / "nowhere"
     arguments = ["prepare", "audioset_strong", str(missing), "--out", str(tmp_path)]
