@@ -38,7 +38,7 @@ from jaxsed.stages.workdir import agree
 from jaxsed.training import processes
 from jaxsed.training.divergence import Diverged
 
-SELECTION_LOCK = "selection.lock"
+TEST_LOCK = "test.lock"
 # What may differ from start to start: cells that are there stay what they are.
 MAY_CHANGE = ("part", "axes", "select", "test")
 NAMED_CELLS = 6  # that a message lists; all are in the result
@@ -114,10 +114,8 @@ class Grid:
         if left := self._unfinished(selecting):
             _say(f"this job is done; other jobs or parts have {len(left)} cells left")
             return None
-        if not processes.on_first(self._begin_selection):
-            _say("this job is done; another one selects and tests")
-            return None
         processes.on_first(self._drop_checkpoints)
+        # Every job comes to the same choice, so several may train what it leaves.
         chosen = processes.on_first(self._choose)
         cells = [cell for cell in self._cells if cell.setting == chosen]
         self._train(cells)  # what the selection did not look at
@@ -126,9 +124,12 @@ class Grid:
                 f"this job is done; other jobs have {len(left)} cells of {chosen} left"
             )
             return None
+        if not processes.on_first(self._begin_tests):
+            _say("this job is done; another one tests")
+            return None
         self._test(cells)
         processes.on_first(lambda: self._write(config, chosen))
-        processes.on_first(self._end_selection)
+        processes.on_first(self._end_tests)
         return processes.on_first(lambda: grid_result.read(self._workdir, config))
 
     def _train(self, cells: Sequence[Cell]) -> None:
@@ -191,16 +192,16 @@ class Grid:
             if folder.outcome():
                 folder.drop_checkpoints()
 
-    def _begin_selection(self) -> bool:
-        path = self._workdir / SELECTION_LOCK
+    def _begin_tests(self) -> bool:
+        path = self._workdir / TEST_LOCK
         try:
-            self._lock = locks.take(path, f"the selection of {self._workdir}")
+            self._lock = locks.take(path, f"the test of {self._workdir}")
         except locks.InUse:
             return False
         return True
 
-    def _end_selection(self) -> None:
-        (self._workdir / SELECTION_LOCK).unlink(missing_ok=True)
+    def _end_tests(self) -> None:
+        (self._workdir / TEST_LOCK).unlink(missing_ok=True)
         self._lock.close()
 
     def _choose(self) -> str:

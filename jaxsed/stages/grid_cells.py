@@ -175,7 +175,7 @@ def _check_test(cell: Cell) -> None:
     data = result_config(cell.config)["data"]
     train = [data["train"]] if isinstance(data["train"], str) else data["train"]
     for use, folders in (("trained", train), ("selected", [data["eval"]])):
-        if Path(cell.test) in [Path(folder) for folder in folders]:
+        if Path(cell.test).resolve() in [Path(folder).resolve() for folder in folders]:
             raise InputError(
                 f"test={cell.test} is what the models of {cell.repeat} are {use} on: give "
                 "data that are used for nothing else, or leave test empty"

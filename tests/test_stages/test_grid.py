@@ -1,5 +1,6 @@
 import functools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -237,11 +238,23 @@ def test_cells_of_other_jobs_are_left_to_them(toys, tmp_path, capsys):
     assert toys.calls[5] == "max_lr_0.0003/seed_0" and result(tmp_path)["selected"]
 
 
-def test_another_job_that_selects_is_left_alone(toys, tmp_path, capsys):
-    with locks.take(tmp_path / grid.SELECTION_LOCK, "the selection"):
+def test_another_job_that_tests_is_left_alone(toys, tmp_path, capsys):
+    with locks.take(tmp_path / grid.TEST_LOCK, "the test"):
         start(toys, tmp_path)
-    assert "another one selects and tests" in capsys.readouterr().err
+    assert "another one tests" in capsys.readouterr().err
     assert toys.calls == cells(*RATES)
+
+
+def test_jobs_share_what_the_selection_leaves(toys, tmp_path, capsys):
+    held = tmp_path / "max_lr_0.0003" / "seed_1"
+    held.mkdir(parents=True)
+    with locks.take(held / locks.NAME, "a cell"):
+        start(toys, tmp_path, seeds=(0, 1, 2), select_seeds=1)
+    assert toys.calls == [*cells(*RATES, seeds=(0,)), *cells(3e-4, seeds=(2,))]
+    assert "have 1 cells of max_lr_0.0003 left" in capsys.readouterr().err
+    assert not (tmp_path / "grid.json").exists()
+    start(toys, tmp_path, seeds=(0, 1, 2), select_seeds=1)
+    assert toys.calls[4] == "max_lr_0.0003/seed_1" and len(toys.calls) == 5 + 3
 
 
 def test_parts_take_every_nth_cell_and_the_last_one_selects(toys, tmp_path):
@@ -334,7 +347,7 @@ def test_only_trainings_make_a_grid(toys, tmp_path):
 def test_a_real_training_is_tested_as_it_was_evaluated(small, tmp_path):
     base = small(**{"eval.metrics": ("map", "psds1_macro"), "every.evaluate": 2})
     again = tmp_path / "again"
-    again.symlink_to(base["data"]["eval"])
+    shutil.copytree(base["data"]["eval"], again)
     config = config_of(test=str(again)) | {"base": base, "axes": {"seed": (3,)}}
     workdir = tmp_path / "grid"
     grid.run(config, workdir, {"strong": strong.run, "test": testing.run})

@@ -132,6 +132,16 @@ def test_test_data_are_kept_apart(test, use):
         expand(grid(base, test=test), Path("w"))
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_test_data_under_another_name_are_known_again(tmp_path, monkeypatch, link):
+    monkeypatch.chdir(tmp_path)
+    place = (tmp_path / "d" / "valid") if not link else (tmp_path / "link")
+    if link:
+        place.symlink_to(tmp_path / "d" / "valid")
+    with pytest.raises(InputError, match=r"are selected on"):
+        expand(grid(test=str(place)), Path("w"))
+
+
 def test_frozen_encoders_keep_their_frames_in_one_place():
     cells = expand(grid({**BASE, "frames": ""}), Path("w"))
     assert {cell.config["frames"] for cell in cells} == {"w/frames"}
