@@ -122,7 +122,7 @@ def convert_file(
             f"{folder}: holds a model already; give another folder, or --force to "
             "replace it"
         )
-    file = torch_file.read(source)
+    file = torch_file.read(source, verify=True)
     if harm := torch_content.runs_code(file.foreign):
         raise InputError(
             f"{source}: asks Python to run {harm}, which no honest checkpoint does; "

@@ -10,7 +10,13 @@ import ml_dtypes
 import numpy as np
 
 from jaxsed.errors import InputError
-from jaxsed.weights import files, mapping, parameter_tree, torch_file_writer
+from jaxsed.weights import (
+    architecture,
+    files,
+    mapping,
+    parameter_tree,
+    torch_file_writer,
+)
 from jaxsed.weights.conversion_plan import FLOATS, HEADS
 from jaxsed.weights.layouts.defaults import defaults
 from jaxsed.weights.layouts.families import rules_for
@@ -27,7 +33,9 @@ class BackReport:
         encoder: Name of the encoder.
         n_tensors: Number of tensors in the file.
         filled: What they are by key, of tensors that the model does not have.
-        left_out: Heads that the model's own source did not have either.
+        left_out: Heads that nothing has trained: the model's own source had none, or its
+            training did not reach them.
+        notes: What the original has to be told, as no file of this layout says it.
         seconds: How long it took.
     """
 
@@ -37,6 +45,7 @@ class BackReport:
     n_tensors: int
     filled: dict[str, str]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
     seconds: float
 
 
@@ -47,7 +56,8 @@ def convert_back(
 
     A converted model comes back bit by bit, with the tensors that jaxsed has no use for;
     heads that its source lacked are left out. A model trained here gets what the loader
-    wants besides: zeros, or what the front-end computes.
+    wants besides: zeros, or what the front-end computes; a head that its training did not
+    reach is left out, so that the loader begins it anew rather than trusts it.
 
     Args:
         folder: Of the model.
@@ -84,10 +94,11 @@ def convert_back(
             "encoder, which no released layout has: train it with drop_layers=0"
         )
     unused = files.read_unused(folder, description)
-    source = description["provenance"]
-    source = source if isinstance(source, Mapping) and "origin" in source else {}
+    provenance = description["provenance"]
+    provenance = provenance if isinstance(provenance, Mapping) else {}
+    source = provenance if "origin" in provenance else {}
     try:
-        fresh = {path.partition("/")[0] for path in source.get("fresh", {})}
+        fresh = {path.partition("/")[0] for path in provenance.get("fresh", {})}
         absent = [head for head in HEADS if head in fresh]
         kept = {name: tree for name, tree in params.items() if name not in absent}
         released = _with_rest(description["encoder"], kept, unused)
@@ -110,7 +121,19 @@ def convert_back(
         n_tensors=len(released),
         filled=filled,
         left_out=tuple(head for head in absent if f"{head}.weight" not in released),
+        notes=_notes(description),
         seconds=time.perf_counter() - started,
+    )
+
+
+def _notes(description: Mapping[str, Any]) -> tuple[str, ...]:
+    own = architecture.describe(description["encoder"])["frontend"]
+    found = description["frontend"]
+    if found in ("", own):
+        return ()
+    return (
+        f"the front-end {found} is not in the file: give the original its settings in "
+        f"place of those of {own}",
     )
 
 

@@ -116,7 +116,7 @@ def _print_report(report: "Report", verbose: bool) -> None:
         if value
     )
     print(f"model    {model}, stage {report.stage}, {report.vocabulary}")
-    print(f"file     {report.origin}{', keys ' + place if place else ''}")
+    print(_plain(f"file     {report.origin}{', keys ' + place if place else ''}"))
     print(f"licence  {report.licence}")
     print(f"size     {report.n_parameters:,} parameters")
     used = dict.fromkeys(report.used, "")
@@ -149,7 +149,9 @@ def _to_torch(args: argparse.Namespace) -> int:
     print(f"model    {report.encoder}, released layout, {report.n_tensors} tensors")
     _print_keys("filled", report.filled, args.verbose)
     for head in report.left_out:
-        print(f"note     {head} is left out: the model's own source had none")
+        print(f"note     {head} is left out: nothing has trained it")
+    for note in report.notes:
+        print(f"note     {note}")
     print(f"written  {report.out} in {report.seconds:.1f} s")
     return 0
 

@@ -128,7 +128,8 @@ def _verify(wanted: Wanted) -> None:
         try:
             wanted.check(wanted.part)
         except InputError as error:
-            fault = f"gave something else ({str(error).removeprefix(str(wanted.part))})"
+            reason = str(error).removeprefix(str(wanted.part)).lstrip(": ")
+            fault = f"gave something else ({reason})"
     if fault:
         forget(wanted)
         raise _WrongError(fault)

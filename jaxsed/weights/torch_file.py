@@ -64,7 +64,7 @@ class TorchFile:
     foreign: tuple[str, ...]
 
 
-def read(path: Path | str) -> TorchFile:
+def read(path: Path | str, verify: bool = False) -> TorchFile:
     """Opens a checkpoint.
 
     Nothing in the file is executed, imported or called, whatever it says, and the memory
@@ -72,18 +72,20 @@ def read(path: Path | str) -> TorchFile:
 
     Args:
       path: Of a file that `torch.save` or `safetensors` wrote.
+      verify: Whether to read all of it, and compare its tensors with the checksums that
+        the zip format has (the others have none).
 
     Returns:
       The content; `torch_content.flatten` lists the arrays in it.
 
     Raises:
       InputError: No such file, not a checkpoint (and what it seems to be instead), cut
-        off, or made to do harm.
+        off, damaged, or made to do harm.
     """
     path = Path(path)
     buffer = _map(path)
     try:
-        kind, content = _content(buffer)
+        kind, content = _content(buffer, verify)
         placeholders = check_nesting(content)
     except _BROKEN as error:
         reason = str(error) if isinstance(error, BrokenFileError) else "it is damaged"
@@ -110,10 +112,14 @@ def _map(path: Path):
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _content(buffer) -> tuple[str, Any]:
+def _content(buffer, verify: bool) -> tuple[str, Any]:
     head = buffer[:1024]
     if head.startswith((b"PK\3\4", b"PK\5\6")):
-        return "zip", _read_zip(Archive(buffer))
+        archive = Archive(buffer)
+        content = _read_zip(archive)  # says what it is, if it is something else
+        if verify:
+            archive.verify()
+        return "zip", content
     if head[:1] == b"\x80" and head[2:].startswith(_LEGACY_MAGIC):
         return "legacy", _read_legacy(buffer)
     if safetensors_reader.is_safetensors(head):

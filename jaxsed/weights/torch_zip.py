@@ -87,6 +87,23 @@ class Archive:
             raise BrokenFileError(f"its entry {name!r} is damaged")
         return np.frombuffer(content, np.uint8)
 
+    def verify(self) -> None:
+        """Compares the bytes of all entries that are not compressed with their checksums.
+
+        Reads the whole file. PyTorch may leave checksums out (`set_crc32_options`) and
+        writes 0 then.
+
+        Raises:
+          BrokenFileError: Some bytes are not those that were written.
+        """
+        for name, info in self._infos.items():
+            is_known = info.compress_type == zipfile.ZIP_STORED and info.CRC
+            if is_known and zlib.crc32(self.content(name)) != info.CRC:
+                raise BrokenFileError(
+                    f"the bytes of its entry {name[:100]!r} are not those that were "
+                    "written, as after a download with holes; download it again"
+                )
+
     def _check_directory(self):
         """Refuses a list of entries that would fill the memory, before it is read."""
         at = self._buffer.rfind(

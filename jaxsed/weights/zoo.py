@@ -11,8 +11,10 @@ import os
 import shutil
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
+from jaxsed import locks
 from jaxsed.atomic import replacing, write_atomically
 from jaxsed.errors import InputError
 from jaxsed.weights import download
@@ -23,6 +25,14 @@ from jaxsed.weights.zoo_entry import Entry
 # `os.pathsep` between several folders.
 OFFLINE_VARIABLE = "JAXSED_WEIGHTS_DIR"
 CACHE_VARIABLE = "JAXSED_CACHE"
+# What `zipfile` raises of archives; the last two are of encrypted and unusual ones.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 def find(name: str) -> Entry:
@@ -127,27 +137,41 @@ def _download(entry: Entry, target: Path, progress: bool) -> Path:
         wanted = Wanted(entry.urls, target, entry.size_bytes, sha256, _check_readable)
         return download.download(wanted, progress)
     archive = target.with_name(target.name + ".zip")
-    wanted = Wanted(entry.urls, archive, check=lambda path: _member(path, entry.member))
-    download.download(wanted, progress)
-    _unpack(archive, entry.member, target)
-    archive.unlink(missing_ok=True)
+
+    def unpack(path: Path) -> None:
+        _unpack(path, entry.member, target)
+
+    # Unpacking is the check, so that an archive that it fails on is not kept.
+    wanted = Wanted(entry.urls, archive, check=unpack)
+    try:
+        with locks.in_turn(target):
+            if not target.is_file():  # else another process has done all of this
+                archive.unlink(missing_ok=True)
+                download.download(wanted, progress)
+            archive.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{target} cannot be written: {reason}") from error
     return target
 
 
 def _unpack(archive: Path, ending: str, target: Path) -> None:
-    try:
-        name = _member(archive, ending)
-        with replacing(target) as beside:  # two processes may unpack the same archive
+    name = _member(archive, ending)
+    with replacing(target) as beside:
+        try:
             with (
                 zipfile.ZipFile(archive) as opened,
                 opened.open(name) as source,
                 open(beside, "wb") as copy,
             ):
                 shutil.copyfileobj(source, copy)
+        except _DAMAGED as error:
+            raise InputError(f"{archive}: cannot be unpacked ({error})") from error
+        try:
             _check_readable(beside)
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        if not target.is_file():  # else another process has done all of this
-            raise InputError(f"{archive} cannot be unpacked: {error}") from error
+        except InputError as error:
+            reason = str(error).removeprefix(f"{beside}: ")
+            raise InputError(f"{archive}: {name} in it: {reason}") from error
 
 
 def _member(archive: Path, ending: str) -> str:
@@ -167,7 +191,7 @@ def _member(archive: Path, ending: str) -> str:
 def _check_readable(path: Path) -> None:
     from jaxsed.weights import torch_file
 
-    torch_file.read(path)
+    torch_file.read(path, verify=True)
 
 
 def _check(entry: Entry, path: Path) -> None:

@@ -41,7 +41,7 @@ SMALL = {
     "fpasst": lambda dtype, compression: fpasst.fpasst(dtype, _VIT),
     "m2d": lambda dtype, compression: m2d.m2d(dtype, _VIT),
     "asit": lambda dtype, compression: asit.asit(dtype, _VIT),
-    "ast": lambda dtype, compression: ast.ast(dtype, config=_VIT),
+    "ast": lambda dtype, compression, **more: ast.ast(dtype, config=_VIT, **more),
     "ast_s16": lambda dtype, compression: ast.ast_s16(dtype, config=_VIT),
     "ssast": lambda dtype, compression: ssast.ssast(dtype, config=_VIT),
     "ssast_s10": lambda dtype, compression: ssast.ssast_s10(dtype, config=_VIT),

@@ -47,7 +47,7 @@ def reads(monkeypatch, tmp_path):
         path = tmp_path / "in.ckpt"
         path.write_bytes(b"content")
         read = torch_file.TorchFile(path, "zip", content, ())
-        reader = types.SimpleNamespace(read=lambda _: read)
+        reader = types.SimpleNamespace(read=lambda _, verify: read)
         monkeypatch.setattr(convert, "torch_file", reader)
         return path
 
@@ -550,6 +550,19 @@ def test_a_model_trained_here_is_filled_up_for_the_original(tmp_path, name):
             np.testing.assert_array_equal(kernel[:, ::5], expected)
     if name == "ATST-F":
         assert not found["model.atst.pos_embed"][:, 0].any()
+
+
+def test_a_head_that_no_training_reached_is_left_out(tmp_path):
+    tensors = small.state_dict("ATST-F")
+    convert_file(small.write(tmp_path / "a.pt", tensors), tmp_path / "m")
+    params, description = files.load_model(tmp_path / "m")
+    drawn = dict.fromkeys(("strong_head/kernel", "strong_head/bias"), "drawn")
+    of_training = {"provenance": {"seed": 1, "fresh": drawn}, "stage": "weak"}
+    files.save_model(tmp_path / "t", params, description | of_training)
+    report = convert_back(tmp_path / "t", tmp_path / "o.pt")
+    assert (report.left_out, report.notes) == (("strong_head",), ())
+    found = torch_file.read(tmp_path / "o.pt").content
+    assert tensors.keys() - found.keys() == {"strong_head.weight", "strong_head.bias"}
 
 
 @pytest.mark.parametrize(

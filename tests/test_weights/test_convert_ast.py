@@ -201,3 +201,13 @@ def test_a_model_trained_here_is_filled_up_for_the_original(tmp_path):
     assert (found["module.p_input_fdim"], found["module.p_input_tdim"]) == (128, 1024)
     assert found["module.mask_embed"].shape == (1, 1, 48)
     assert found["module.cpredlayer.2.weight"].shape == (256, 48)
+
+
+def test_the_front_end_of_another_data_set_is_said_on_the_way_back(tmp_path):
+    convert_file(written(tmp_path, small.state_dict("ast")), tmp_path / "m")
+    params, description = files.load_model(tmp_path / "m")
+    assert not convert_back(tmp_path / "m", tmp_path / "own.pth").notes
+    description |= {"provenance": {}, "frontend": "ast_esc50"}
+    files.save_model(tmp_path / "t", params, description)
+    (note,) = convert_back(tmp_path / "t", tmp_path / "other.pth").notes
+    assert "front-end ast_esc50 is not in the file" in note and note.endswith("of ast")

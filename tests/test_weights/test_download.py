@@ -142,7 +142,7 @@ class TestLies:
                 raise InputError(f"{path}: cut off")
 
         url = serve(behaviour=web.announces(len(CONTENT) - 10))
-        assert "gave something else (: cut off)" in refused(target, url, check=check)
+        assert "gave something else (cut off)" in refused(target, url, check=check)
         assert list(target.parent.iterdir()) == []
 
     def test_wrong_bytes(self, serve, target):

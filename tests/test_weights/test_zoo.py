@@ -287,9 +287,28 @@ class TestArchives:
     def test_no_checkpoint_in_it(self, server, cache, entry, request):
         url = self.archive(server, request, {"a.pth": b"hello"})
         packed = dataclasses.replace(entry, urls=(url,), member=".pth")
-        with pytest.raises(InputError, match="text file that begins 'hello'"):
+        message = r"gave something else.*a\.pth in it.*text file that begins 'hello'"
+        with pytest.raises(InputError, match=message) as caught:
             fetch(packed)
-        assert zoo.local_path(packed) is None
+        assert ".tmp" not in str(caught.value)
+        assert list(cache.iterdir()) == []
+
+    def test_a_damaged_one_is_fetched_again(
+        self, server, cache, entry, content, request
+    ):
+        """One that zlib stumbles over; kept, it would be in the way of every other."""
+        url = self.archive(server, request, {"a.pth": content})
+        packed = dataclasses.replace(entry, urls=(url,), member=".pth")
+        path = f"/{request.node.name}.zip"
+        whole, _ = server.files[path]
+        server.add(path, whole[:40] + bytes([255] * 40) + whole[80:])
+        with pytest.raises(
+            InputError, match=r"gave something else.*cannot be unpacked"
+        ):
+            fetch(packed)
+        assert list(cache.iterdir()) == []
+        server.add(path, whole)
+        assert fetch(packed).read_bytes() == content
 
 
 def test_one_file_may_be_the_start_of_several_models():
