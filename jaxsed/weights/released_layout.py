@@ -49,6 +49,7 @@ WRAPPED = {
         if name.startswith(("ast", "ssast"))
     },
 }
+ON_TOP = re.compile(r"(strong_head|weak_head|seq_model)\..*")  # of an encoder
 FRONTEND_CONSTANT = re.compile(r"model\.(\w*mel|m2d\.to_spec)\..*")
 
 
@@ -134,6 +135,9 @@ def _released(flat, base, spelled, stands_for, shared) -> Recognised:
             dropped[path] = "constants that the front-end computes itself"
         else:
             arrays[key] = array
+    for path, key in _on_top(arrays, dropped, base).items():
+        arrays[key] = flat[path]
+        del dropped[path]
     return Recognised(
         **shared,
         origin=RELEASED,
@@ -143,6 +147,22 @@ def _released(flat, base, spelled, stands_for, shared) -> Recognised:
         dropped=dropped,
         notes=[],
     )
+
+
+def _on_top(arrays, dropped, base: str) -> dict[str, str]:
+    """Heads further out than the wrapped encoder, if it has none beside it: key by path.
+
+    PretrainedSED's code has wrapped its encoders once less and once more than now.
+    """
+    steps = base.split(".")[:-1]
+    while steps and not any(map(ON_TOP.fullmatch, arrays)):
+        steps.pop()
+        outer = "".join(f"{step}." for step in steps)
+        keys = {path: path.removeprefix(outer) for path in dropped}
+        found = {path: key for path, key in keys.items() if ON_TOP.fullmatch(key)}
+        if found:
+            return found
+    return {}
 
 
 def _external_of(layout: str) -> External:

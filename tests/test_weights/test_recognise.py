@@ -161,6 +161,24 @@ def test_what_pytorch_wraps_modules_in_is_no_part_of_their_names(name, there, he
     assert (found.container, found.dropped) == ("state_dict", {})
 
 
+@pytest.mark.parametrize("name", ["fpasst", "fpasst_rnn", "ATST-F"])
+@pytest.mark.parametrize("outer", ["", "model."])
+def test_heads_further_out_than_the_encoder_s_wrapper_are_its_heads(name, outer):
+    """As earlier code of PretrainedSED wrapped fPaSST: `model.model.` and heads bare."""
+    tensors = {
+        f"{outer}{'model.' if key.startswith('model.') else ''}{key}": array
+        for key, array in released(name).items()
+    }
+    found = recognise({"state_dict": tensors})
+    assert found.arrays.keys() == released(name).keys()
+    assert found.dropped == {}
+    # Those beside the wrapped encoder come before those further out.
+    beside = {f"model.{key}": array for key, array in released(name).items()}
+    other = recognise(beside | {"strong_head.weight": np.zeros((3, 768))})
+    assert other.arrays["strong_head.weight"] is beside["model.strong_head.weight"]
+    assert other.dropped.keys() == {"strong_head.weight"}
+
+
 def test_two_that_differ_by_what_wraps_them_are_refused():
     tensors = released("ATST-F")
     with pytest.raises(InputError, match="two of its tensors are called 'strong_he"):
