@@ -172,7 +172,7 @@ def write_tracks(root):
 def test_label_tracks_beside_the_recordings(tmp_path):
     root = write_tracks(tmp_path / "mine")
     splits = splits_of(root)
-    assert set(splits) == {"day1-a", "day1-b", "day2-a", "gone"}
+    assert set(splits) == {"day1-a", "day1-b", "day2-a"}
     clips = {
         clip.id: clip
         for split in set(splits.values())
@@ -183,25 +183,28 @@ def test_label_tracks_beside_the_recordings(tmp_path):
         "day1-a": "day1/a.wav",
         "day1-b": "day1/b.wav",
         "day2-a": "day2/a.wav",
-        "gone": None,
     }
     assert run("own", root, "--out", tmp_path / "out", "--workers", 1) == 3
-    assert splits["gone"] == "eval"  # alone, so that there is nothing to prepare
     data = PreparedData(tmp_path / "out" / "train")
-    assert data.manifest["problems"] == {
-        "unlabelled": 1,  # day2/c.wav
-        "unreadable_line": 1,
-        "reversed": 1,
+    found = data.manifest["problems"]
+    assert (found["missing"], found["unlabelled"]) == (1, 1)  # gone.txt, day2/c.wav
+    of_gone = (tmp_path / "out" / "train" / "problems.tsv").read_text()
+    assert "gone.txt: no recording gone beside it" in of_gone
+    events = {
+        clip: [event.label for event in read.events(row)]
+        for read in map(PreparedData, (tmp_path / "out" / s for s in splits.values()))
+        for row, clip in enumerate(read.ids)
     }
-    assert [len(data.events(i)) for i in range(3)] == [1, 0, 1]
+    names = {clip: len(labels) for clip, labels in events.items()}
+    assert names == {"day1-a": 1, "day1-b": 0, "day2-a": 1}
     assert data.vocabulary.names == ("Cat", "Dog")
     assert "day2-c" in splits_of(root, unlabelled="nothing")
 
 
 def test_a_label_track_is_of_the_recording_beside_it(tmp_path):
-    for name in ("z.wav", "deep/z.wav", "deep/gone.wav"):
+    for name in ("y.wav", "z.wav", "deep/z.wav", "deep/gone.wav"):
         write_sound(tmp_path / name)
-    for name in ("z.txt", "gone.txt"):
+    for name in ("y.txt", "z.txt", "gone.txt"):
         write_text(tmp_path / name, "0\t0.1\tDog\n")
     for unlabelled in ("left_out", "nothing"):
         options = EventOptions(unlabelled=unlabelled)
@@ -210,7 +213,7 @@ def test_a_label_track_is_of_the_recording_beside_it(tmp_path):
             for split in layout.available_splits(tmp_path, options)
             for clip in layout.read(tmp_path, split, options=options).clips
         }
-        assert (sounds["z"], sounds["gone"]) == ("z.wav", None)
+        assert sounds["z"] == "z.wav" and "gone" not in sounds
 
 
 def test_a_line_that_fits_recordings_of_several_places_is_refused(tmp_path):

@@ -70,6 +70,7 @@ def test_what_cannot_be_read(table, tmp_path):
         ("a.csv", b"file,label\n", ","),
         ("a.csv", b"\xef\xbb\xbf\r\nfile;label;x, y\r\n", ";"),
         ("a.csv", b"file\tlabel\n", "\t"),
+        ("a.csv", b"sep=,\r\nfile;label\n", ";"),
         ("a.TSV", b"file,label;x\n", "\t"),
         ("a.csv", b"file\n", ","),
         ("a.csv", b"", ","),
@@ -83,6 +84,10 @@ def test_what_separates_columns(tmp_path, name, first_line, delimiter):
 def test_semicolons_and_white_space(table):
     assert list(read_rows(table(b'a; "b; c";1,5\n'), ";")) == [
         (1, ["a", "b; c", "1,5"])
+    ]
+    assert list(read_rows(table(b"sep=;\na;b\nsep=;c\n"), ";")) == [
+        (2, ["a", "b"]),
+        (3, ["sep=", "c"]),
     ]
     assert list(read_rows(table(b" 3   x y\tz\n"), " ")) == [(1, ["3", "x", "y", "z"])]
 

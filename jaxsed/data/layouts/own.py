@@ -172,6 +172,7 @@ def _read_labels(
 ) -> _Labels | None:
     """Reads everything that is said of the recordings; None if there is nothing."""
     found = list(find_audio(source, exclude))
+    problems: list[Problem] = []
     tables = tables_of(source, options) if options.label_format in (None, TABLE) else []
     if tables:
         lines, says = _read_tables(tables, options)
@@ -179,6 +180,7 @@ def _read_labels(
         unlabelled = unclaimed(sorted(paths), found)
     else:
         lines = _read_label_files(source, exclude, found, options)
+        lines = _with_sound(lines, set(map(path_of, found)), problems)
         paths = {line.path for line in lines if line.path}
         says = [SplitTable(source, sorted(paths), None, None)]
         # A label file is of the recording beside it and of no other.
@@ -189,7 +191,6 @@ def _read_labels(
         found += unlabelled if options.unlabelled == NOTHING_SOUNDS else []
     if not lines:
         return None
-    problems: list[Problem] = []
     if options.unlabelled == NOTHING_SOUNDS:
         silent = sorted(set(map(path_of, unlabelled)))
         if silent and any(table.says_splits for table in says):
@@ -238,6 +239,26 @@ def _read_label_files(
         if lines:
             return lines
     return []
+
+
+def _with_sound(
+    lines: Sequence[Line], paths: set[str], problems: list[Problem]
+) -> list[Line]:
+    """Returns the lines of recordings that are there, if any is.
+
+    A label track that was saved under another name ("Label Track.txt") must not take
+    the place of a recording when splits are drawn.
+    """
+    without = {
+        line.path: line for line in lines if line.path and line.path not in paths
+    }
+    if without.keys() >= {line.path for line in lines if line.path}:
+        return list(lines)
+    problems += [
+        Problem("", "missing", f"{line.file}: no recording {path} beside it")
+        for path, line in sorted(without.items())
+    ]
+    return [line for line in lines if line.path not in without]
 
 
 def _splits_of_recordings(

@@ -1,12 +1,14 @@
 """Reading the tables that data sets come with: TSV and CSV, line by line."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jaxsed.errors import InputError, nearest
 
 _SPELLED = {"\t": "TAB", ",": "comma", ";": "semicolon"}
+_SEPARATOR = re.compile(r"\s*sep=.?\s*", re.IGNORECASE)
 
 
 def read_table(
@@ -93,7 +95,8 @@ def read_rows(
       delimiter: TAB, comma or semicolon, or a blank for any white space. Between commas
         and semicolons a quotation may hold these; around a cell between TABs quotation
         marks are left off.
-      comment: Lines that start so are left out, as blank ones are.
+      comment: Lines that start so are left out, as blank ones are, and as a first line
+        is with which spreadsheets say what separates the columns (`sep=;`).
 
     Yields:
       `(line number, cells)`, cells without spaces around them; none for a line that
@@ -107,6 +110,8 @@ def read_rows(
         with open(path, encoding="utf-8-sig") as file:
             for line, text in enumerate(file, start=1):
                 if text.isspace() or (comment and text.startswith(comment)):
+                    continue
+                if line == 1 and _SEPARATOR.fullmatch(text):
                     continue
                 yield line, [cell.strip() for cell in _cells(text, delimiter)]
     except OSError as error:
