@@ -17,8 +17,18 @@ from jaxsed.models.initializers import fan_in_uniform
 from jaxsed.models.tokens import Grid, silenced, strided
 from jaxsed.models.vit import VisionTransformer, VitConfig
 
+
+class PairGrid(Grid):
+    """The grid of fPaSST, where a token sees its own step and the one behind it."""
+
+    @property
+    def reach(self) -> float:
+        """Time steps that a token sees, from the beginning of its own on."""
+        return 2.0
+
+
 # A token is 40 ms, all frequencies; CLS and DIST in front.
-GRID = Grid(mel_frames=1000, frames_per_step=4, steps=250, prefix=2)
+GRID = PairGrid(mel_frames=1000, frames_per_step=4, steps=250, prefix=2)
 STRIDES = (2, 1, 2)  # of the stem, in time and frequency alike: 10 ms to 40 ms
 STEM_STRIDE = math.prod(STRIDES)
 PLACES = (1, 8, 8)  # that TPUs fold frequencies to: there are too few channels

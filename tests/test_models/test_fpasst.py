@@ -5,7 +5,8 @@ import pytest
 
 from jaxsed.errors import InputError
 from jaxsed.models import sed
-from jaxsed.models.fpasst import tiny_fpasst
+from jaxsed.models.compression import parse
+from jaxsed.models.fpasst import GRID, tiny_fpasst
 from tests import goldens
 from tests.test_models import parity
 
@@ -64,3 +65,15 @@ def test_a_frame_for_every_40_ms_without_cls_and_dist(n_mel_frames, n_tokens):
 def test_longer_than_ten_seconds_says_to_window():
     with pytest.raises(InputError, match=r"10\.01 s long.*windows of at most 10 s"):
         tiny_fpasst().init(jax.random.key(0), jnp.zeros((1, 1001, 128)))
+
+
+@pytest.mark.parametrize("text", ["fshift-4", "avg_pool-2", "patch_pi-4"])
+def test_tokens_stand_for_the_middle_of_two_steps_at_every_compression(text):
+    def heard(grid):  # the end of its own step, where the one behind it begins
+        frame = (np.arange(grid.steps) + 1) * grid.frames_per_step
+        return frame[None, :, None] / grid.mel_frames_per_second
+
+    within = slice(4, 240)  # steps that lie between two coarse ones
+    coarse = parse(text).of_grid(GRID)
+    refined = np.asarray(coarse.refined(jnp.asarray(heard(coarse))))
+    np.testing.assert_allclose(refined[:, within], heard(GRID)[:, within], atol=1e-5)
