@@ -119,6 +119,7 @@ def test_hidden_patches_are_replaced_before_positions_are_added():
 @pytest.mark.parametrize(
     ("name", "compression"),
     [
+        ("tiny_ast", "none"),
         ("tiny_ast", "fshift-4"),
         ("tiny_ast_s16", "none"),
         ("tiny_ast_s16", "patch_pi-2"),
@@ -126,14 +127,20 @@ def test_hidden_patches_are_replaced_before_positions_are_added():
     ],
 )
 def test_frames_lie_where_the_sound_is(name, compression):
-    """What one step says is on the label frames of its time, at any resolution."""
+    """What one step says is on the label frames of its time, at any resolution.
+
+    Of patches that overlap the time is that of a patch's middle, and at full resolution,
+    as in the original, of a step's: a compressed one lies as far behind that.
+    """
     model = sed.build(name, 2, compression=compression)
     grid, n_mel_frames = model.encoder.grid, model.frontend.n_mel_frames(160_000)
     step = grid.steps * 3 // 4
     values = jnp.zeros((1, grid.steps, 1)).at[:, step].set(1)
     aligned = np.asarray(model._aligned(values, n_mel_frames, None))[0, :, 0]
     centre = (aligned * (np.arange(250) + 0.5)).sum() / aligned.sum()
-    seconds = (step + 0.5) * grid.frames_per_step / grid.mel_frames_per_second
+    step_seconds = grid.frames_per_step / grid.mel_frames_per_second
+    early = (grid.reach - 1) / 2 * step_seconds / grid.factor
+    seconds = (step + grid.reach / 2) * step_seconds - early
     assert centre * 0.04 == pytest.approx(seconds, abs=0.021)
 
 
