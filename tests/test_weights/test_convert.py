@@ -307,6 +307,15 @@ class TestHeads:
             assert "label_dict" in report.dropped["model.predictor.bias"]
             assert report.vocabulary == "audioset_strong_447"
 
+    def test_a_beats_of_other_settings_is_refused(self, reads, tmp_path):
+        def written(**cfg):
+            return reads({"cfg": cfg, "model": small.external("BEATs")})
+
+        source = written(deep_norm=True, max_distance=800, encoder_layerdrop=0.05)
+        assert convert_file(source, tmp_path / "m").encoder == "beats"
+        wrong = "its cfg says deep_norm=False; .* has True"
+        assert_refused(wrong, written(deep_norm=False), tmp_path / "n")
+
 
 class TestTypes:
     @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])

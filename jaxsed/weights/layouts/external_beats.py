@@ -9,8 +9,37 @@ from typing import Any
 
 import numpy as np
 
+from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.weights.layouts.rules import Dropped, External
+
+# What a `cfg` may say of the network that no shape tells (`models/beats/BEATs.py` in
+# PretrainedSED): with other values the same tensors compute something else.
+SETTINGS = {
+    "activation_fn": "gelu",
+    "layer_norm_first": False,
+    "deep_norm": True,
+    "max_distance": 800,
+}
+
+
+def adapted(
+    arrays: Mapping[str, np.ndarray], content: Any
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Returns the arrays with a weak head, and what was done; see `with_weak_head`.
+
+    Raises:
+        InputError: The file is of a BEATs with other settings than ours.
+    """
+    config = content.get("cfg") if isinstance(content, dict) else None
+    for name, ours in SETTINGS.items() if isinstance(config, dict) else ():
+        value = config.get(name, ours)
+        if isinstance(value, (int, str)) and value != ours:
+            raise InputError(
+                f"its cfg says {name}={str(value)[:40]}; jaxsed's BEATs, as the original "
+                f"that it was compared with, has {ours}"
+            )
+    return with_weak_head(arrays, content)
 
 
 def with_weak_head(
@@ -59,5 +88,5 @@ EXTERNAL = External(
         ),
     ),
     fine_tuned=r"predictor\..*",
-    adapt=with_weak_head,
+    adapt=adapted,
 )
