@@ -229,8 +229,8 @@ def build(
         ("sequence_width", sequence_width),
         ("sequence_layers", sequence_layers),
     ):
-        if number < 1:
-            raise InputError(f"{name} is {number}; expected at least 1.")
+        if number < 1 or number != int(number):
+            raise InputError(f"{name} is {number}; expected a whole number from 1 on.")
     compressed = parse(compression)
     built = ENCODERS[encoder](dtype, compression=compressed)
     if frontend not in ("", built.frontend):

@@ -147,6 +147,10 @@ def test_every_encoder_keeps_the_contract(encoder):
         ({"head": "tokens"}, "'tokens' needs the summary.*one of linear, attention"),
         ({"frontend": "ast"}, "'ast' does not fit .*'tiny_atst_frame'; expected atst_"),
         ({"sequence": "bigru", "sequence_width": -1}, "sequence_width is -1"),
+        (
+            {"sequence": "bigru", "sequence_width": 8.5},
+            "sequence_width is 8.5; .* whole",
+        ),
     ],
 )
 def test_wrong_options_name_the_nearest(options, message):
