@@ -13,7 +13,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(page: Path, measured: str) -> None:
-    """Writes the measured part between the page's marks."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    """Writes the measured part between the page's marks; makes a page that is not there."""
+    text = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}{END}\n"
+    before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
     page.write_text(f"{before}{BEGIN}\n{measured}\n{END}{after}", encoding="utf-8")

@@ -192,6 +192,8 @@ def test_what_a_training_saves_is_counted_up_to_the_evaluation_that_passes(
     assert "| fshift | 0.100 | 0.900 | 0.500 | 0.400 |" in written
     assert "| fshift-4 | 0.200 | 0.50 | 500 |" in written
     assert "old" not in written and written.endswith("<!-- end -->\nafter\n")
+    page.write(tmp_path / "new.md", "measured")
+    assert "\nmeasured\n" in (tmp_path / "new.md").read_text()
     # What is there is not done again, and after the end nothing is begun.
     cells.make(("case", "seconds"), lambda folder: 1 / 0)
     phase_cells.Cells(tmp_path, seconds=-1).make(("new",), lambda folder: 1 / 0)

@@ -10,7 +10,7 @@ import collections
 import posixpath
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from jaxsed.errors import InputError
 
@@ -137,13 +137,10 @@ def paths_meant(files: Mapping[str, str], paths: Collection[str]) -> dict[str, s
             path = clip_id(name)
         if path is not None:
             meant[name] = path
-    name_of: dict[str, str] = {}
-    for name, path in meant.items():
-        other = name_of.setdefault(path, name)
-        if other != name:
-            raise InputError(
-                f"{path} may be {other} or {name}: write the folder in front of it"
-            )
+    for other, name in _namesakes(meant):
+        raise InputError(
+            f"{meant[name]} may be {other} or {name}: write the folder in front of it"
+        )
     return meant
 
 
@@ -172,10 +169,15 @@ def _refuse_several(found: dict[str, list[str]], chosen: str) -> None:
 
 
 def _refuse_namesakes(ids: dict[str, str]) -> None:
-    path_of: dict[str, str] = {}
-    for path, name in ids.items():
-        other = path_of.setdefault(name, path)
-        if other != path:
-            raise InputError(
-                f"{other} and {path} would both be called {name}; rename one"
-            )
+    for other, path in _namesakes(ids):
+        raise InputError(
+            f"{other} and {path} would both be called {ids[path]}; rename one"
+        )
+
+
+def _namesakes(names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yields keys of the same name, the first one before each other."""
+    first: dict[str, str] = {}
+    for key, name in names.items():
+        if first.setdefault(name, key) != key:
+            yield first[name], key
