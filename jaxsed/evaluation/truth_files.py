@@ -16,14 +16,25 @@ from typing import NamedTuple
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.clip_names import clip_ids_among, clip_path
+from jaxsed.labels.column_names import (
+    EVENT_LABEL_COLUMNS,
+    FILE_COLUMNS,
+    OFFSET_COLUMNS,
+    ONSET_COLUMNS,
+    column_of_durations,
+    find_column,
+    refuse_other_times,
+)
 from jaxsed.labels.events import Event
 from jaxsed.labels.vocab import Vocabulary
 
-# clip, onset, offset, label: AudioSet Strong as released, and DCASE (DESED, MAESTRO).
-EVENT_COLUMNS = (
-    ("segment_id", "start_time_seconds", "end_time_seconds", "label"),
-    ("filename", "onset", "offset", "event_label"),
-)
+# What an event is said by, and what such columns are called.
+_EVENT_COLUMNS = {
+    "files": FILE_COLUMNS,
+    "onsets": ONSET_COLUMNS,
+    "offsets": OFFSET_COLUMNS,
+    "labels": EVENT_LABEL_COLUMNS,
+}
 _BLANK = ("", "nan", "na")  # what pandas and R write for nothing
 _HEAR_COLUMNS = ["idx", "label"]
 
@@ -48,7 +59,7 @@ def read_events(
     classes: Vocabulary | None = None,
     known_clips: Collection[str] = (),
 ) -> TrueEvents:
-    """Reads events with the columns of AudioSet Strong or of DCASE, by clip.
+    """Reads events by clip; columns are found by their names (`labels.column_names`).
 
     Args:
         path: the table.
@@ -85,12 +96,7 @@ def read_paths(
     """
     path = Path(path)
     header, rows = _read_rows(path)
-    columns = [column.lower() for column in header]
-    wanted = next((c for c in EVENT_COLUMNS if set(c) <= set(columns)), None)
-    if wanted is None:
-        forms = " or ".join(", ".join(columns) for columns in EVENT_COLUMNS)
-        raise InputError(f"{path}: columns are {', '.join(header)}; expected {forms}")
-    places = [columns.index(column) for column in wanted]
+    places = _event_places(path, header)
     known = [classes] if classes else [model, *(vocab.load(n) for n in vocab.SHIPPED)]
     label_of: dict[tuple[str, str | None], int] = {}
     if classes:
@@ -211,6 +217,22 @@ def _names_alone(
         line = rows[names.index("")][0]
         raise InputError(f"{path} line {line}: expected an idx and a label")
     return Vocabulary(path.stem, tuple(names))
+
+
+def _event_places(path: Path, header: Sequence[str]) -> list[int]:
+    """Returns where file, onset, offset and label are in a row."""
+    columns = {what: find_column(header, of) for what, of in _EVENT_COLUMNS.items()}
+    if columns["offsets"] is None:
+        columns["offsets"] = column_of_durations(header)  # refused by its name
+    for what, name in columns.items():
+        if name is None:
+            known = ", ".join(_EVENT_COLUMNS[what])
+            raise InputError(
+                f"{path}: no column of {what} ({known}); found {', '.join(header)}"
+            )
+    for what in ("onsets", "offsets"):
+        refuse_other_times(path, columns[what])
+    return [header.index(name) for name in columns.values()]
 
 
 def _resolve(label: str, known: Sequence[Vocabulary]) -> tuple[str, str | None]:

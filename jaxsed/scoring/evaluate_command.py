@@ -5,9 +5,9 @@ of one TSV a clip in the format of sed_scores_eval (onset, offset, one column a 
 of the npz that `jaxsed detect --scores-format npz` writes.
 
 EVENTS is a folder that `jaxsed prepare` wrote for a split, which has durations, too; or a
-table with the columns of AudioSet Strong (segment_id, start_time_seconds,
-end_time_seconds, label) or of DCASE (filename, onset, offset, event_label); labels are
-MIDs or names. DURATIONS has the columns filename and duration (seconds). Tabs, commas
+table of a line an event: filename, onset, offset, event_label, or as AudioSet Strong,
+BirdNET or the tables of `jaxsed prepare own` call these columns; labels are MIDs or
+names. DURATIONS has the columns filename and duration (seconds). Tabs, commas
 and semicolons are recognised. Clips in sub-folders are called as `jaxsed prepare` and
 `jaxsed detect` call them: day1/a.wav is day1-a.
 

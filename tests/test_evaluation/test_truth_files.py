@@ -28,8 +28,12 @@ def write(tmp_path, text, name="t.tsv"):
         "2,3,Meow,a b_30000.flac\n",
         "Filename;Onset;offset;Event_Label\na b_30000.wav;0,5;1,25;Dog\n"
         "a b_30000.wav;2,0;3;Meow\n",
+        "Start (s),End (s),Scientific name,Common name,Confidence,File\n"
+        "0.5,1.25,Canis,Dog,0.9,a b_30000.wav\n2,3,Felis,Meow,0.8,a b_30000.wav\n",
+        "id,file,start,end,duration,species\n1,a b_30000.wav,0.5,1.25,0.75,Dog\n"
+        "2,a b_30000.wav,2,3,1,Meow\n",
     ],
-    ids=["audioset", "dcase", "bom-crlf", "csv", "comma as point"],
+    ids=["audioset", "dcase", "bom-crlf", "csv", "comma as point", "birdnet", "own"],
 )
 def test_forms_of_event_tables(tmp_path, text):
     truth = truth_files.read_events(write(tmp_path, text), MODEL)
@@ -115,7 +119,13 @@ def test_listed_classes_are_the_vocabulary_even_if_no_event_is_of_them(tmp_path)
     ("text", "message"),
     [
         ("", "the table is empty"),
-        ("filename\tonset\toffset\na\t0\t1\n", "expected segment_id"),
+        ("filename\tonset\toffset\na\t0\t1\n", r"no column of labels \(event_label, "),
+        ("file,onset,duration,label\na,0,1,Dog\n", "'duration' seem to be durations"),
+        (
+            "file,onset_ms,end,label\na,0,1,Dog\n",
+            r"no column of onsets .*found file, onset_ms",
+        ),
+        ("file,onset,label\na,0,Dog\n", "no column of offsets"),
         (DCASE, "no usable event"),
         (DCASE + "a\t3\t1\tDog\n", "no usable event; .* not after its start"),
     ],

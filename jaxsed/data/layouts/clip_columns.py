@@ -1,7 +1,6 @@
 """Which columns of somebody's own table say file, labels and split, and how."""
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,22 +8,15 @@ from typing import NamedTuple
 from jaxsed.data.layouts.table_splits import SplitOptions
 from jaxsed.errors import InputError, nearest
 from jaxsed.labels.clip_names import composed
-
-# What columns are called in tables that are about; the first that is there counts.
-FILE_COLUMNS = (
-    "filename",
-    "file_name",
-    "file",
-    "fname",
-    "filepath",
-    "file_path",
-    "path",
+from jaxsed.labels.column_names import (
+    FILE_COLUMNS,
+    LABEL_COLUMNS,
+    column_key,
+    find_column,
 )
-FILE_COLUMNS += ("audio", "audio_path", "audio_file", "audio_filename", "wav")
-FILE_COLUMNS += ("slice_file_name", "clip", "clip_id", "id")
+
+# Whose cells hold several labels.
 LIST_COLUMNS = ("labels", "categories", "classes", "tags", "targets", "mids")
-LABEL_COLUMNS = ("labels", "label", "category", "categories", "class", "class_name")
-LABEL_COLUMNS += ("classes", "tags", "tag", "mids", "target", "targets")
 SPLIT_COLUMNS = ("split", "subset", "set", "partition", "fold")
 SEPARATORS = (";", "|", ",")
 NO_SEPARATOR = "none"
@@ -89,7 +81,7 @@ def find_split_column(
       InputError: The one that was asked for is not there.
     """
     asked = options.split_column
-    if asked or any(column_key(name) in SPLIT_COLUMNS for name in header):
+    if asked or find_column(header, SPLIT_COLUMNS) is not None:
         return choose_column(table, header, "split", asked, SPLIT_COLUMNS)
     return None
 
@@ -115,9 +107,7 @@ def choose_column(
     """
     if not header:
         raise InputError(f"{table} is empty; expected a line that names the columns")
-    called = {column_key(name): name for name in reversed(header)}
-    wanted = [column_key(asked)] if asked else known
-    found = next((called[key] for key in wanted if key in called), None)
+    found = find_column(header, [column_key(asked)] if asked else known)
     if found is not None:
         return found
     guess = nearest(asked or what, header)
@@ -127,11 +117,6 @@ def choose_column(
         f"{table}: no column {looked_for}; {hint}found {', '.join(header)}; choose one "
         f"with --{what}-column"
     )
-
-
-def column_key(name: str) -> str:
-    """Returns what a column is called, whatever its case and punctuation."""
-    return re.sub(r"\W+", "_", name.lower()).strip("_")
 
 
 def separator_of(cells: Iterable[str]) -> str:

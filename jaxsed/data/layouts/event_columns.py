@@ -1,39 +1,20 @@
 """Which columns of somebody's own table of events say what."""
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxsed.data.layouts.clip_columns import (
-    FILE_COLUMNS,
-    LABEL_COLUMNS,
-    choose_column,
-    column_key,
-    find_split_column,
-)
+from jaxsed.data.layouts.clip_columns import choose_column, find_split_column
 from jaxsed.data.layouts.table_splits import SplitOptions
 from jaxsed.errors import InputError, check_known
-
-# What columns are called in tables that are about, Raven's and BirdNET's too.
-_UNITS = ("", "_s", "_sec", "_seconds")
-ONSET_COLUMNS = tuple(
-    f"{word}{unit}"
-    for word in ("onset", "start", "begin", "start_time", "begin_time", "onset_time")
-    for unit in _UNITS
-)
-OFFSET_COLUMNS = tuple(
-    f"{word}{unit}"
-    for word in ("offset", "end", "stop", "end_time", "stop_time", "offset_time")
-    for unit in _UNITS
-)
-EVENT_LABEL_COLUMNS = ("event_label", *LABEL_COLUMNS, "event", "event_type")
-EVENT_LABEL_COLUMNS += ("annotation", "annotations", "species", "common_name")
-
-_DURATION = re.compile(r"(event_)?(duration|dur|length)(_|$)")
-_OTHER_UNIT = re.compile(
-    r"_(ms|msec|millis|milliseconds|min|minutes|samples?|frames?)$"
+from jaxsed.labels.column_names import (
+    EVENT_LABEL_COLUMNS,
+    FILE_COLUMNS,
+    OFFSET_COLUMNS,
+    ONSET_COLUMNS,
+    column_of_durations,
+    refuse_other_times,
 )
 
 TABLE, AUDACITY, RAVEN = "table", "audacity", "raven"
@@ -92,30 +73,13 @@ def find_event_columns(
         are no seconds from the start of the recording, going by what they are called.
     """
     onset = choose_column(table, header, "onset", options.onset_column, ONSET_COLUMNS)
-    asked = options.offset_column or _column_of_durations(header)
+    asked = options.offset_column or column_of_durations(header)
     offset = choose_column(table, header, "offset", asked, OFFSET_COLUMNS)
     for name in (onset, offset):
-        _refuse_other_times(table, name)
+        refuse_other_times(table, name)
     label = options.label_column
     label = choose_column(table, header, "label", label, EVENT_LABEL_COLUMNS)
     return EventColumns(onset, offset, label)
-
-
-def _column_of_durations(header: Sequence[str]) -> str | None:
-    """Returns the column of durations where there is none of offsets."""
-    if any(column_key(name) in OFFSET_COLUMNS for name in header):
-        return None
-    return next((name for name in header if _DURATION.match(column_key(name))), None)
-
-
-def _refuse_other_times(table: Path, name: str) -> None:
-    what = "durations" if _DURATION.match(column_key(name)) else None
-    what = "no seconds" if _OTHER_UNIT.search(column_key(name)) else what
-    if what:
-        raise InputError(
-            f"{table}: times under {name!r} seem to be {what}; expected onset and offset, "
-            "both in seconds from the start of the recording"
-        )
 
 
 def find_file_and_split(

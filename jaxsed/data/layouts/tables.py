@@ -56,16 +56,17 @@ def read_header(path: Path, delimiter: str) -> list[str]:
 def delimiter_of(path: Path) -> str:
     """Returns what separates the columns: TAB, comma or semicolon.
 
-    A `.tsv` has TABs. Of any other file the first line tells: what it has most of, as
-    spreadsheets write semicolons where the comma is a decimal point.
+    A `.tsv` whose first line has a TAB has TABs. Of any other file the first line tells:
+    what it has most of, as spreadsheets write semicolons where the comma is a decimal
+    point.
 
     Raises:
       InputError: Not readable, or not UTF-8.
     """
-    if path.suffix.lower() == ".tsv":
-        return "\t"
     # What could not be in a line of text, so that it comes back whole.
     first = next((cells[0] for _, cells in read_rows(path, "\n")), "")
+    if path.suffix.lower() == ".tsv" and "\t" in first:
+        return "\t"
     return max(",\t;", key=first.count)
 
 
