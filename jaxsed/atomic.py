@@ -41,12 +41,13 @@ def replacing(
         beside.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str, parents: bool = False) -> None:
     """Writes a file with this content, durably, whole or not at all.
 
     Args:
       path: Where to; several processes may write it, and the last one's stays.
       content: Text is written as UTF-8.
+      parents: Make the folders above it that are not there.
 
     Raises:
       InputError: The disk is full, the folder is read-only, and so on.
@@ -54,6 +55,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     if isinstance(content, str):
         content = content.encode("utf-8")
     try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
             beside.write_bytes(content)
     except OSError as error:

@@ -61,3 +61,8 @@ def test_who_writes_alone_overwrites_what_a_killed_process_left(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="cannot be written: No such file"):
         write_atomically(tmp_path / "no folder" / "file", b"new")
+    path = tmp_path / "no folder" / "nor this" / "file"
+    write_atomically(path, b"new", parents=True)
+    assert path.read_bytes() == b"new"
+    with pytest.raises(InputError, match="cannot be written: Not a directory"):
+        write_atomically(path / "above" / "file", b"new", parents=True)

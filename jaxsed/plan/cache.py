@@ -95,6 +95,5 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _write(path: Path, plan: Mapping[str, Any]) -> None:
     """Keeps a plan; a cache that cannot be written is no reason to lose minutes."""
-    with contextlib.suppress(OSError, InputError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(plan))
+    with contextlib.suppress(InputError):
+        write_atomically(path, json.dumps(plan), parents=True)

@@ -67,17 +67,10 @@ def run(args: argparse.Namespace) -> int:
     alone = plans.get("")
     print(report.text_of_phases(plans) if alone is None else report.text(alone))
     if args.json:
-        _save(args.json, {"phases": plans} if alone is None else alone)
+        found = {"phases": plans} if alone is None else alone
+        write_atomically(args.json, json.dumps(found, indent=2) + "\n", parents=True)
     fit = [plan["memory"]["fits"] for plan in plans.values()]
     return DOES_NOT_FIT if False in fit else 0
-
-
-def _save(path: Path, plan: dict) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(plan, indent=2) + "\n")
-    except OSError as error:  # from making the folder
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _planned(args: argparse.Namespace, topology) -> dict | None:

@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = args.format or _SUFFIXES.get(args.out.suffix if args.out else "", "md")
     text = formats.FORMATS[chosen](table, args.digits, notes)
     if args.out:
-        write_atomically(args.out, text)
+        write_atomically(args.out, text, parents=True)
     else:
         sys.stdout.write(text)
     for path, reason in problems.items():

@@ -68,13 +68,14 @@ def test_metric_reference_digits(runs, capsys):
     [("t.tex", "\\begin{tabular}"), ("t.csv", "row,column"), ("t.md", "|")],
 )
 def test_the_file_says_its_format(runs, capsys, tmp_path, name, begins):
-    status, out, _ = table(capsys, runs, "--out", tmp_path / name)
+    path = tmp_path / "new" / name
+    status, out, _ = table(capsys, runs, "--out", path)
     assert (status, out) == (0, "")
-    assert (tmp_path / name).read_text().startswith(begins)
+    assert path.read_text().startswith(begins)
     _, shown, _ = table(
         capsys, runs, "--format", {"tex": "latex"}.get(name[2:], name[2:])
     )
-    assert shown == (tmp_path / name).read_text()
+    assert shown == path.read_text()
 
 
 def test_grids_and_trainings_side_by_side(tmp_path, capsys):
