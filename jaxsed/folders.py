@@ -40,5 +40,10 @@ def walk(
         yield folder, _visible(files)
 
 
+def first_file(folders: Iterable[Path], name: str) -> Path | None:
+    """Returns the file of that name in the first of the folders that has it."""
+    return next(filter(Path.is_file, (folder / name for folder in folders)), None)
+
+
 def _visible(names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.startswith(".")]

@@ -124,7 +124,7 @@ def _chunks(task: Task, n_threads: int) -> Iterator[dict[int, int]]:
         `{class: width of its median filter in frames}`, all of one width.
     """
     names = [task.scores.vocabulary.names[label] for label in task.truth.classes]
-    widths = task.postprocessing.median_widths(names, task.scores.frame_seconds)
+    widths = task.postprocessing.median_widths(names, task.scores)
     needed = _bytes_of_classes(task)
     most = min(_CHUNKS_BYTES, sum(needed.values())) / n_threads
     for width in sorted(set(widths)):

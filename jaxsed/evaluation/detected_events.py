@@ -19,6 +19,7 @@ def detected_events(
     borders: np.ndarray,
     names: Sequence[str],
     postprocessing: Postprocessing,
+    widths_frames: Sequence[int],
     duration_seconds: float,
 ) -> list[ScoredEvent]:
     """Makes events of the scores of a clip.
@@ -28,6 +29,7 @@ def detected_events(
         borders: borders of the frames in seconds, `[t + 1]`.
         names: of the c classes.
         postprocessing: how.
+        widths_frames: of the median filter of each class (`median_widths`).
         duration_seconds: length of the sound, to which events are cut.
 
     Returns:
@@ -40,9 +42,7 @@ def detected_events(
         boxes = bounding_boxes_of_classes(scores, borders, settings)
         label, onset, offset, score = boxes.these(boxes.confidence > threshold)
         return postprocessing.finished(onset, offset, label, score, duration_seconds)
-    frame_seconds = (borders[-1] - borders[0]) / (len(borders) - 1)
-    widths = postprocessing.median_widths(names, frame_seconds)
-    scores = median_filter_by_class(scores, widths)
+    scores = median_filter_by_class(scores, widths_frames)
     runs = events_from_scores(scores, threshold, frame_seconds=1)
     first, stop, label, score = np.array(runs).reshape(-1, 4).T
     first, stop = first.astype(int), stop.astype(int)

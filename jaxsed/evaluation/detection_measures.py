@@ -2,7 +2,8 @@
 
 Events are those that a post-processing makes of the scores, and the truth is taken as it
 was annotated, overlapping events and all. All classes count that model and truth both
-know, those without a true event too: there every detection is wrong.
+know, those without a true event too: there every detection is wrong. `event_f1` alone is a
+mean over classes, as sed_eval's, of those that have a true event.
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,12 +60,13 @@ def detection_measures(
 
     Raises:
         InputError: scores that are not finite, or are no probabilities where those are
-            expected.
+            expected, or clips whose frames have no one width in the median filter.
     """
     from tqdm import tqdm
 
     names = [scores.vocabulary.names[label] for label in truth.common]
     n_classes = len(names)
+    widths = postprocessing.median_widths(names, scores)
     of_label = {label: place for place, label in enumerate(truth.common)}
     collars = {name: COLLARS[name] for name in metrics if name in COLLARS}
     counts = dict.fromkeys(
@@ -82,7 +84,7 @@ def detection_measures(
     for clip, of_clip in clips:
         borders = scores.timestamps(truth.rows[clip])
         seconds = truth.durations[clip]
-        said = detected_events(of_clip, borders, names, postprocessing, seconds)
+        said = detected_events(of_clip, borders, names, postprocessing, widths, seconds)
         true = [e._replace(label=of_label[e.label]) for e in truth.annotated[clip]]
         true, said = {"": true}, {"": said}
         for name, collar in collars.items():

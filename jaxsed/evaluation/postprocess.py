@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,6 +29,14 @@ METHODS = ("median", "hear", "class_medians", "sebb")
 FILE_NAME = "postprocess.json"  # beside a model's `model.json`
 _FORMAT = "jaxsed-postprocess-1"
 _DEFAULT_SECONDS = {"hear": (hear.MEDIAN_SECONDS, hear.MIN_SECONDS)}
+
+
+class HasFrames(Protocol):
+    """What scores come from, or are kept in."""
+
+    @property
+    def frame_seconds(self) -> float:
+        """Distance of two frames in seconds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,18 +81,22 @@ class Postprocessing:
         """Whether events are bounding boxes and not runs of frames."""
         return self.method == "sebb"
 
-    def median_widths(self, names: Sequence[str], frame_seconds: float) -> list[int]:
+    def median_widths(self, names: Sequence[str], framed: HasFrames) -> list[int]:
         """Returns the width of each class's median filter in frames, 0 where it is off.
 
         Args:
             names: of the classes.
-            frame_seconds: distance of two frames.
+            framed: a detector or stored scores; its frames are asked for only if a
+                filter is on, as scores may have no one distance of frames.
+
+        Raises:
+            InputError: clips have other frames than others.
         """
-        if self.makes_boxes:
-            return [0] * len(names)
         own = self._class_medians()
         seconds = [own.get(name, self.median_seconds) for name in names]
-        return [median_width_frames(value, frame_seconds) for value in seconds]
+        if self.makes_boxes or not any(seconds):
+            return [0] * len(names)
+        return [median_width_frames(value, framed.frame_seconds) for value in seconds]
 
     def box_settings(self, names: Sequence[str]) -> list[BoxSettings]:
         """Returns how the boxes of each class are made."""

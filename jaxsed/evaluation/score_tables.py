@@ -8,6 +8,7 @@ end in seconds and the scores of the classes. Files may lie in sub-folders, as t
 """
 
 import csv
+import functools
 import mmap
 import os
 import tempfile
@@ -26,6 +27,10 @@ from jaxsed.labels.clip_names import clip_ids, composed
 from jaxsed.labels.vocab import Vocabulary
 
 _ENDINGS = (".tsv", ".npz")  # of two files of a clip, the first is read
+# How much frames of one length may differ: some systems divide each clip's length by its
+# number of frames, and write times to a millisecond.
+_UNEVEN_PART = 0.05
+_ROUNDED_SECONDS = 1.1e-3
 _CLIPS_KEPT = 256  # read from the temporary file before their memory is given back
 
 
@@ -104,11 +109,29 @@ class ScoreTables:
         """Returns the borders of a clip's frames in seconds, `[t + 1]`."""
         return self._timestamps[row]
 
-    @property
+    @functools.cached_property
     def frame_seconds(self) -> float:
-        """Distance of two frames of the first clip in seconds."""
-        borders = self._timestamps[0]
-        return float((borders[-1] - borders[0]) / (len(borders) - 1))
+        """Distance of two frames in seconds, of the clip with most of them.
+
+        Raises:
+            InputError: frames of this or another clip last otherwise; the last one of a
+                clip may be cut off.
+        """
+        longest = max(range(len(self.ids)), key=lambda row: len(self._timestamps[row]))
+        borders = self._timestamps[longest]
+        borders = borders[: max(len(borders) - 1, 2)]
+        seconds = float((borders[-1] - borders[0]) / (len(borders) - 1))
+        most = _UNEVEN_PART * seconds + _ROUNDED_SECONDS
+        for row, borders in enumerate(self._timestamps):
+            lengths = np.diff(borders)[:-1]
+            odd = lengths[np.abs(lengths - seconds) > most]
+            if len(odd):
+                raise InputError(
+                    f"{self.path}: clip {self.ids[row]!r} has frames of {odd[0]:g} s, "
+                    f"{self.ids[longest]!r} of {seconds:g} s: no median filter is as wide "
+                    "for both; give --median 0, or evaluate them apart"
+                )
+        return seconds
 
     def blocks(
         self, rows: Sequence[int], columns: Sequence[int]

@@ -177,6 +177,15 @@ class ScoreStore:
         row = self._row_of.get(clip_id)
         return row if row is not None and self._written[row] else None
 
+    def forget(self) -> None:
+        """Makes no row count as written.
+
+        Those who write all rows anew do this first: else what they have not reached, when
+        they are stopped, would pass as theirs.
+        """
+        self._written[:] = 0
+        self._written.flush()
+
     def write(
         self,
         rows: Sequence[int],

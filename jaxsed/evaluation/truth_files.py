@@ -7,15 +7,15 @@ table that cannot be understood at all is an InputError.
 Clips are called as `jaxsed.labels.clip_names` says, by their files' paths.
 """
 
-import csv
 import math
-from collections.abc import Collection, Iterator, Sequence
+import textwrap
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
-from jaxsed.labels.clip_names import clip_ids_among, clip_path
+from jaxsed.labels.clip_names import clip_ids_among, clip_path, composed
 from jaxsed.labels.column_names import (
     EVENT_LABEL_COLUMNS,
     FILE_COLUMNS,
@@ -26,9 +26,12 @@ from jaxsed.labels.column_names import (
     refuse_other_times,
 )
 from jaxsed.labels.events import Event
+from jaxsed.labels.tables import delimiter_of, read_rows, seconds_in
 from jaxsed.labels.vocab import Vocabulary
 
-# What an event is said by, and what such columns are called.
+# The columns of AudioSet Strong as released; beside them, others may be of the segment.
+_AUDIOSET_COLUMNS = ("segment_id", "start_time_seconds", "end_time_seconds", "label")
+# What an event is said by, and what such columns are called elsewhere.
 _EVENT_COLUMNS = {
     "files": FILE_COLUMNS,
     "onsets": ONSET_COLUMNS,
@@ -36,6 +39,7 @@ _EVENT_COLUMNS = {
     "labels": EVENT_LABEL_COLUMNS,
 }
 _BLANK = ("", "nan", "na")  # what pandas and R write for nothing
+_MOST_OF_A_HEADER = 200  # characters of an error
 _HEAR_COLUMNS = ["idx", "label"]
 
 
@@ -114,15 +118,16 @@ def read_paths(
             found.setdefault(clip, [])  # DCASE's way to list a clip without events
             continue
         try:
-            times = _times(onset, offset)
-            what = _resolve(label, known)
             if not clip:
                 raise InputError("no clip is named")
+            times = _times(onset, offset)
+            found.setdefault(clip, [])  # heard, even if nobody knows the class
+            what = _resolve(composed(label), known)
         except InputError as error:
             problems.append(f"{path} line {line}: {error}")
             continue
         event = Event(*times, label_of.setdefault(what, len(label_of)))
-        found.setdefault(clip, []).append(event)
+        found[clip].append(event)
     if not any(found.values()):
         raise InputError(
             f"{path}: no usable event" + (f"; {problems[0]}" if problems else "")
@@ -151,7 +156,7 @@ def read_durations(
     path = Path(path)
     header, rows = _read_rows(path)
     columns = [column.lower() for column in header]
-    if len(header) == 2 and math.isfinite(_number(header[1])):
+    if len(header) == 2 and math.isfinite(seconds_in(header[1])):
         rows, places = [(1, header), *rows], [0, 1]
     elif {"filename", "duration"} <= set(columns):
         places = [columns.index("filename"), columns.index("duration")]
@@ -163,7 +168,7 @@ def read_durations(
     problems = []
     for line, row in rows:
         values = [row[place].strip() if place < len(row) else "" for place in places]
-        seconds = _number(values[1])
+        seconds = seconds_in(values[1])
         if values[0] and 0 < seconds < math.inf:
             found[clip_path(values[0])] = seconds
         else:
@@ -201,18 +206,19 @@ def read_classes(path: str | Path) -> Vocabulary:
             f"{path}: columns are {', '.join(header)}; expected MID and name, or idx "
             "and label"
         )
-    pairs = {}
+    names, mids = [], []
     for line, row in rows:
         if len(row) <= max(mid_place, name_place):
             raise InputError(f"{path} line {line}: expected a MID and a name")
-        pairs[row[mid_place].strip()] = row[name_place].strip()
-    return Vocabulary(path.stem, tuple(pairs.values()), tuple(pairs))
+        names.append(composed(row[name_place]))
+        mids.append(row[mid_place] or None)
+    return Vocabulary(path.stem, tuple(names), tuple(mids))
 
 
 def _names_alone(
     path: Path, rows: Sequence[tuple[int, list[str]]], place: int
 ) -> Vocabulary:
-    names = [row[place].strip() if place < len(row) else "" for _, row in rows]
+    names = [composed(row[place]) if place < len(row) else "" for _, row in rows]
     if "" in names:
         line = rows[names.index("")][0]
         raise InputError(f"{path} line {line}: expected an idx and a label")
@@ -221,18 +227,24 @@ def _names_alone(
 
 def _event_places(path: Path, header: Sequence[str]) -> list[int]:
     """Returns where file, onset, offset and label are in a row."""
+    columns = [find_column(header, [name]) for name in _AUDIOSET_COLUMNS]
+    if None in columns:
+        columns = _columns_by_name(path, header)
+    return [header.index(name) for name in columns]
+
+
+def _columns_by_name(path: Path, header: Sequence[str]) -> list[str]:
     columns = {what: find_column(header, of) for what, of in _EVENT_COLUMNS.items()}
     if columns["offsets"] is None:
         columns["offsets"] = column_of_durations(header)  # refused by its name
     for what, name in columns.items():
         if name is None:
             known = ", ".join(_EVENT_COLUMNS[what])
-            raise InputError(
-                f"{path}: no column of {what} ({known}); found {', '.join(header)}"
-            )
+            found = textwrap.shorten(", ".join(header), _MOST_OF_A_HEADER)
+            raise InputError(f"{path}: no column of {what} ({known}); found {found}")
     for what in ("onsets", "offsets"):
         refuse_other_times(path, columns[what])
-    return [header.index(name) for name in columns.values()]
+    return list(columns.values())
 
 
 def _resolve(label: str, known: Sequence[Vocabulary]) -> tuple[str, str | None]:
@@ -245,7 +257,7 @@ def _resolve(label: str, known: Sequence[Vocabulary]) -> tuple[str, str | None]:
 
 
 def _times(onset: str, offset: str) -> tuple[float, float]:
-    start, end = _number(onset), _number(offset)
+    start, end = seconds_in(onset), seconds_in(offset)
     if not (math.isfinite(start) and math.isfinite(end)):
         raise InputError(f"times {onset!r} to {offset!r} are not seconds")
     if start < 0:
@@ -255,37 +267,9 @@ def _times(onset: str, offset: str) -> tuple[float, float]:
     return start, end
 
 
-def _number(text: str) -> float:
-    """Reads a number, with a point or a comma; NaN for what is none."""
-    try:
-        return float(text.replace(",", "."))
-    except ValueError:
-        return math.nan
-
-
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Returns the first row and the numbered others, without empty ones."""
-    rows = list(_numbered_rows(path))
+    rows = list(read_rows(path, delimiter_of(path)))
     if not rows:
         raise InputError(f"{path}: the table is empty")
-    return [column.strip() for column in rows[0][1]], rows[1:]
-
-
-def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            separator = max("\t,;", key=first.count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=separator)
-            for row in reader:
-                if any(value.strip() for value in row):
-                    yield reader.line_num, row
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8; save it as UTF-8 (Excel calls it CSV UTF-8)"
-        ) from error
-    except csv.Error as error:
-        raise InputError(f"{path}: cannot be read as a table ({error})") from error
+    return rows[0][1], rows[1:]

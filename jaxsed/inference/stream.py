@@ -66,7 +66,7 @@ def detect(
       InputError: The model has none of the classes that the post-processing was tuned for.
     """
     postprocessing.check_classes(detector.labels)
-    widths = postprocessing.median_widths(detector.labels, detector.frame_seconds)
+    widths = postprocessing.median_widths(detector.labels, detector)
     if postprocessing.makes_boxes:
         settings = postprocessing.box_settings(detector.labels)
         tracker = BoxTracker(postprocessing, settings, detector.frame_seconds)

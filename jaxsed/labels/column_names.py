@@ -22,7 +22,7 @@ FILE_COLUMNS = (
     "path",
 )
 FILE_COLUMNS += ("audio", "audio_path", "audio_file", "audio_filename", "wav")
-FILE_COLUMNS += ("slice_file_name", "segment_id", "clip", "clip_id", "id")
+FILE_COLUMNS += ("slice_file_name", "clip", "clip_id", "id")
 LABEL_COLUMNS = ("labels", "label", "category", "categories", "class", "class_name")
 LABEL_COLUMNS += ("classes", "tags", "tag", "mids", "target", "targets")
 _UNITS = ("", "_s", "_sec", "_seconds")

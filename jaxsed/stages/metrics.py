@@ -36,7 +36,7 @@ def new_store(
     n_frames: int | Sequence[int] = CLIP_FRAMES,
     frame_seconds: float = FRAME_SECONDS,
 ) -> ScoreStore:
-    """Returns an empty score store for the clips of `data`.
+    """Returns a score store for the clips of `data`, none of which counts as written.
 
     Args:
         directory: its folder.
@@ -45,7 +45,7 @@ def new_store(
         n_frames: of a clip, or of each; 1 for scores of whole clips.
         frame_seconds: how long a frame lasts.
     """
-    return ScoreStore.create(
+    store = ScoreStore.create(
         directory,
         ids=list(data.ids),
         vocabulary=vocabulary,
@@ -54,6 +54,8 @@ def new_store(
         frame_seconds=frame_seconds,
         provenance={"data_manifest": data.manifest_hash},
     )
+    store.forget()
+    return store
 
 
 def frame_metrics(

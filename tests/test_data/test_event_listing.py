@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxsed.data.layouts.event_listing import EventListing, seconds_in
+from jaxsed.data.layouts.event_listing import EventListing
 from jaxsed.data.problems import NOTHING, RawEvent
 from jaxsed.labels.vocab import Vocabulary
 
@@ -52,13 +52,3 @@ def test_a_line_of_no_clip():
     listing = EventListing()
     listing.reject("", "t.tsv", 7, "too few values")
     assert listing.clips == [] and len(listing.problems) == 1
-
-
-def test_numbers():
-    assert [seconds_in(cell) for cell in ("1", "1.5", "1,5", "1e-3")] == [
-        1,
-        1.5,
-        1.5,
-        0.001,
-    ]
-    assert all(math.isnan(seconds_in(cell)) for cell in ("", "1:30", "1,000.5"))

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,8 @@ NAMES = tuple(f"class {c}" for c in range(N_CLASSES))
 
 def events_of(scores, chosen, seconds=20.0):
     borders = np.round(np.arange(len(scores) + 1) * 0.04, 6)
-    return detected_events(scores, borders, NAMES, chosen, seconds)
+    widths = chosen.median_widths(NAMES, SimpleNamespace(frame_seconds=0.04))
+    return detected_events(scores, borders, NAMES, chosen, widths, seconds)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -138,6 +138,7 @@ def test_events_are_the_kits(data, stores, rate, setting):
                 store.timestamps(row),
                 data.vocabulary.names,
                 chosen,
+                chosen.median_widths(data.vocabulary.names, store),
                 data.durations[row],
             )
         ]

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,9 +29,12 @@ def test_methods_bring_their_own_numbers_unless_told_otherwise():
 
 def test_classes_have_widths_of_their_own():
     names = ("Bell", "Bark", "Wind")
-    assert MEDIANS.median_widths(names, 0.04) == [0, 5, 12]
-    assert choose("median", 0.2).median_widths(names, 0.04) == [5, 5, 5]
-    assert BOXES.median_widths(names, 0.04) == [0, 0, 0]
+    framed = SimpleNamespace(frame_seconds=0.04)
+    assert MEDIANS.median_widths(names, framed) == [0, 5, 12]
+    assert choose("median", 0.2).median_widths(names, framed) == [5, 5, 5]
+    # Without a filter nobody asks how long a frame is: scores may have no one length.
+    assert BOXES.median_widths(names, None) == [0, 0, 0]
+    assert choose("median", 0.0).median_widths(names, None) == [0, 0, 0]
     assert BOXES.box_settings(names) == [
         BoxSettings(),
         BOXES.classes["Bark"],

@@ -92,6 +92,28 @@ def test_clips_may_differ_in_length_order_and_line_ends(tmp_path):
     np.testing.assert_array_equal(tables.timestamps(1), [0, 0.25])
 
 
+def frames_of(*lengths):
+    ends = np.round(np.cumsum(lengths), 3)
+    rows = zip([0, *ends[:-1]], ends)
+    return "onset\toffset\tdog\n" + "".join(f"{a}\t{b}\t0.5\n" for a, b in rows)
+
+
+def test_frames_have_one_length_or_none(tmp_path):
+    # What is cut off at a clip's end, and times to a millisecond, change nothing.
+    for name, lengths in {
+        "a": [0.01],
+        "b": [0.02, 0.004],
+        "c": [0.0202] * 99 + [0.013],
+    }.items():
+        (tmp_path / f"{name}.tsv").write_text(frames_of(*lengths))
+    assert ScoreTables(tmp_path).frame_seconds == pytest.approx(0.0202, abs=1e-5)
+    (tmp_path / "d.tsv").write_text(frames_of(0.04, 0.04, 0.04))
+    message = "clip 'd' has frames of 0.04 s, 'c' of 0.0202.* give --median 0"
+    with pytest.raises(InputError, match=message):
+        ScoreTables(tmp_path).frame_seconds  # noqa: B018
+    assert ScoreTables(tmp_path).problems == []
+
+
 def test_mids_as_columns_get_their_names(tmp_path):
     (tmp_path / "a.tsv").write_text(
         "onset\toffset\t/m/09x0r\t/m/of_mine\n0\t1\t0.5\t0.5\n"

@@ -60,6 +60,16 @@ def test_a_killed_run_goes_on(tmp_path):
     np.testing.assert_array_equal(again.logits[1], logits_of(1, 1)[0].astype("f2"))
 
 
+def test_what_is_written_anew_does_not_pass_as_written(tmp_path):
+    store = make(tmp_path / "s")
+    store.write([0, 1, 2], logits_of(1))
+    store.forget()
+    store.write([1], logits_of(2, 1))
+    read = ScoreStore(tmp_path / "s")
+    assert read.missing_rows().tolist() == [0, 2]
+    np.testing.assert_array_equal(read.logits[1], logits_of(2, 1)[0].astype("f2"))
+
+
 def test_a_kill_before_the_mark_repeats_the_row(tmp_path, monkeypatch):
     store = make(tmp_path / "s")
     monkeypatch.setattr(store._logits, "flush", lambda: 1 / 0)

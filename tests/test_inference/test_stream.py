@@ -103,7 +103,12 @@ def test_events_of_a_stream_are_those_of_the_whole(postprocessing, tmp_path):
         found = stream.detect(detector, path, postprocessing).events
         logits = np.log(scores / (1 - scores))
         expected = detected_events(
-            sigmoid(logits), borders, detector.labels, postprocessing, 39.99
+            sigmoid(logits),
+            borders,
+            detector.labels,
+            postprocessing,
+            postprocessing.median_widths(detector.labels, detector),
+            39.99,
         )
         assert len(found) == len(expected) > 30
         np.testing.assert_allclose(found, expected, atol=1e-6)

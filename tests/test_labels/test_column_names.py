@@ -30,8 +30,7 @@ def test_case_and_punctuation_do_not_count(name, key):
 @pytest.mark.parametrize(
     ("header", "known", "found"),
     [
-        (["id", "segment_id", "label"], FILE_COLUMNS, "segment_id"),
-        (["segment_id", "Filename"], FILE_COLUMNS, "Filename"),
+        (["id", "path", "label"], FILE_COLUMNS, "path"),
         (["tag", "Label", "label"], LABEL_COLUMNS, "Label"),
         (["Begin Time (s)", "End Time (s)"], ONSET_COLUMNS, "Begin Time (s)"),
         (["onset_ms"], ONSET_COLUMNS, None),

@@ -139,7 +139,7 @@ def test_long_lists_of_problems_are_cut_on_the_screen(folder, capsys):
     [
         (["nowhere", "--events=events.tsv"], "nowhere: no such folder"),
         (["empty", "--events=events.tsv"], "no scores.json"),
-        (["store", "--events=store/scores.json"], "columns are"),
+        (["store", "--events=store/scores.json"], "no column of files"),
         (["store", "--events=events.tsv", "--metrics=f1"], "unknown metric 'f1'"),
         (["store", "--events=events.tsv", "--metrics=,"], "no metric given"),
         (["store", "--events=events.tsv", "--median=-1"], "median filter width"),

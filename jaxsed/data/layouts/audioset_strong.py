@@ -29,11 +29,11 @@ from jaxsed.data.layouts.source import (
     ClipTableBuilder,
     SourceSplit,
 )
-from jaxsed.data.layouts.tables import read_pairs, read_table
 from jaxsed.data.problems import Problem, RawEvent
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.clip_names import composed
+from jaxsed.labels.tables import read_pairs, read_table
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "audioset_strong"

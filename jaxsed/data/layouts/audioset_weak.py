@@ -26,10 +26,10 @@ from jaxsed.data.layouts.matching import (
     video_of,
 )
 from jaxsed.data.layouts.source import CLIPS, ClipTableBuilder, SourceSplit
-from jaxsed.data.layouts.tables import read_rows
 from jaxsed.data.problems import WHOLE_CLIP, Problem, RawEvent
 from jaxsed.errors import InputError
 from jaxsed.labels import vocab
+from jaxsed.labels.tables import read_rows
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "audioset_weak"

@@ -19,9 +19,9 @@ from jaxsed.data.layouts.table_splits import (
     assign_splits,
     unknown,
 )
-from jaxsed.data.layouts.tables import delimiter_of, read_header, read_table
 from jaxsed.errors import InputError
 from jaxsed.labels.clip_names import clip_path
+from jaxsed.labels.tables import delimiter_of, read_header, read_table
 
 _FOLDERS = ("", "meta", "metadata", "annotations")
 _ENDINGS = (".csv", ".tsv")

@@ -25,13 +25,13 @@ from pathlib import Path
 
 from jaxsed.data.layouts.clip_columns import labels_in
 from jaxsed.data.layouts.clip_listing import ClipListing
-from jaxsed.data.layouts.event_listing import EventListing, seconds_in
+from jaxsed.data.layouts.event_listing import EventListing
 from jaxsed.data.layouts.matching import Found, find_audio, match_paths
 from jaxsed.data.layouts.source import FRAMES, MULTI, SourceSplit
-from jaxsed.data.layouts.tables import read_table
 from jaxsed.data.problems import Problem
 from jaxsed.errors import InputError
 from jaxsed.labels.clip_names import clip_path
+from jaxsed.labels.tables import read_table, seconds_in
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "desed"

@@ -21,17 +21,17 @@ from jaxsed.data.layouts.event_columns import (
     find_event_columns,
     find_file_and_split,
 )
-from jaxsed.data.layouts.event_listing import seconds_in
 from jaxsed.data.layouts.matching import walk
 from jaxsed.data.layouts.raven_files import RavenFiles, columns_of_files
-from jaxsed.data.layouts.tables import (
+from jaxsed.errors import InputError
+from jaxsed.labels.clip_names import clip_path, composed
+from jaxsed.labels.tables import (
     delimiter_of,
     read_header,
     read_rows,
     read_table,
+    seconds_in,
 )
-from jaxsed.errors import InputError
-from jaxsed.labels.clip_names import clip_path, composed
 
 # a.Table.1.selections.txt, a.selections.txt; BirdNET: a.BirdNET.selection.table.txt
 _RAVEN_NAME = re.compile(

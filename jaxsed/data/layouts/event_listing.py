@@ -7,6 +7,7 @@ from pathlib import Path
 from jaxsed.data.layouts.audio_source import AudioSource
 from jaxsed.data.layouts.source import FRAMES, ClipTableBuilder, SourceSplit
 from jaxsed.data.problems import NOTHING, Problem, RawEvent
+from jaxsed.labels.tables import seconds_in
 from jaxsed.labels.vocab import Vocabulary
 
 _NO_LABEL = ("", "nan")  # pandas may write either
@@ -122,11 +123,3 @@ def is_blank(times: tuple[str, str], label: str) -> bool:
 def is_label(cell: str) -> bool:
     """Whether there is a label in a cell."""
     return cell.lower() not in _NO_LABEL
-
-
-def seconds_in(cell: str) -> float:
-    """Reads a number, with a point or a comma; NaN for what is none."""
-    try:
-        return float(cell.replace(",", "."))
-    except ValueError:
-        return math.nan

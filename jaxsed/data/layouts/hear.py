@@ -22,10 +22,10 @@ from typing import Any
 from jaxsed.data.layouts.event_listing import EventListing
 from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import FRAMES, SourceSplit
-from jaxsed.data.layouts.tables import read_table
 from jaxsed.data.problems import RawEvent
 from jaxsed.errors import InputError
 from jaxsed.labels.clip_names import clip_path, composed
+from jaxsed.labels.tables import read_table
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "hear"

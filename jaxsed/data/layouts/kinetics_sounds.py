@@ -23,9 +23,9 @@ from jaxsed.data.layouts.clip_listing import ClipListing
 from jaxsed.data.layouts.matching import find_audio, match_audio, segment_of
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
 from jaxsed.data.layouts.splits import SPLITS, split_of_file
-from jaxsed.data.layouts.tables import read_header, read_table
 from jaxsed.errors import InputError
 from jaxsed.labels.clip_names import composed
+from jaxsed.labels.tables import read_header, read_table
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "kinetics_sounds"

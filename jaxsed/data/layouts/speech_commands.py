@@ -16,9 +16,9 @@ from jaxsed.data.layouts.audio_source import AudioSource
 from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
 from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
-from jaxsed.data.layouts.tables import read_rows
 from jaxsed.errors import InputError
 from jaxsed.labels.clip_names import clip_id, clip_path
+from jaxsed.labels.tables import read_rows
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "speech_commands"

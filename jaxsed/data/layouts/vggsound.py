@@ -22,10 +22,11 @@ from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
 from jaxsed.data.layouts.matching import find_audio, match_audio, segment_of
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
 from jaxsed.data.layouts.splits import split_called
-from jaxsed.data.layouts.tables import read_rows, table_in
 from jaxsed.data.problems import Problem
 from jaxsed.errors import InputError
+from jaxsed.folders import first_file
 from jaxsed.labels.clip_names import composed
+from jaxsed.labels.tables import read_rows
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "vggsound"
@@ -46,7 +47,7 @@ class _Row(NamedTuple):
 
 def table_of(source: Path) -> Path | None:
     """Returns the table, None if there is none."""
-    return table_in(source, _FOLDERS, TABLE)
+    return first_file((source / folder for folder in _FOLDERS), TABLE)
 
 
 def expected(split: str) -> str:

@@ -19,9 +19,10 @@ from pathlib import Path
 from jaxsed.data.layouts.clip_listing import ClipListing, classes_of
 from jaxsed.data.layouts.matching import find_audio, match_paths
 from jaxsed.data.layouts.source import CLIPS, SINGLE, SourceSplit
-from jaxsed.data.layouts.tables import read_rows, table_in
 from jaxsed.errors import InputError
+from jaxsed.folders import first_file
 from jaxsed.labels.clip_names import clip_id, clip_path
+from jaxsed.labels.tables import read_rows
 from jaxsed.labels.vocab import Vocabulary
 
 NAME = "voxceleb1"
@@ -34,7 +35,7 @@ _CODES = dict(zip(("1", "2", "3"), SPLITS))
 
 def table_of(source: Path) -> Path | None:
     """Returns the list of utterances, None if there is none."""
-    return table_in(source, _FOLDERS, TABLE)
+    return first_file((source / folder for folder in _FOLDERS), TABLE)
 
 
 def expected(split: str) -> str:

@@ -1,6 +1,7 @@
-"""Reading the tables that data sets come with: TSV and CSV, line by line."""
+"""Reading tables of labels, whoever wrote them: TSV and CSV, line by line."""
 
 import csv
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -145,13 +146,9 @@ def _unquoted(cell: str) -> str:
     return cell[1:-1].replace('""', '"')
 
 
-def table_in(source: Path, folders: Iterable[str], name: str) -> Path | None:
-    """Returns the file of that name in the first folder of `source` that has it.
-
-    Args:
-      source: The data set.
-      folders: Where it may lie, "" for `source` itself.
-      name: The file's.
-    """
-    places = (source / folder / name for folder in folders)
-    return next(filter(Path.is_file, places), None)
+def seconds_in(cell: str) -> float:
+    """Reads a number, with a point or a comma; NaN for what is none."""
+    try:
+        return float(cell.replace(",", "."))
+    except ValueError:
+        return math.nan

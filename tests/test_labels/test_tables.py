@@ -1,13 +1,16 @@
+import math
+
 import pytest
 
-from jaxsed.data.layouts.tables import (
+from jaxsed.errors import InputError
+from jaxsed.labels.tables import (
     delimiter_of,
     read_header,
     read_pairs,
     read_rows,
     read_table,
+    seconds_in,
 )
-from jaxsed.errors import InputError
 
 
 @pytest.fixture
@@ -108,3 +111,13 @@ def test_the_nearest_column_is_named(table):
     # A column that is asked for as well is no guess.
     with pytest.raises(InputError, match="no column 'labels'; found label, youtubeid"):
         list(read_table(path, ",", ("label", "labels")))
+
+
+def test_numbers():
+    assert [seconds_in(cell) for cell in ("1", "1.5", "1,5", "1e-3")] == [
+        1,
+        1.5,
+        1.5,
+        0.001,
+    ]
+    assert all(math.isnan(seconds_in(cell)) for cell in ("", "1:30", "1,000.5"))
