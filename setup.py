@@ -19,7 +19,6 @@ REQUIREMENTS = [
     "ml_collections>=1.0",
     "absl-py>=2.0",
     "numpy>=2.0",
-    "librosa>=0.10,<2",
     "soundfile>=0.12.1",  # first wheels whose libsndfile reads mp3
     "soxr>=0.3.2",
     "pandas>=2.0",
@@ -62,6 +61,7 @@ EXTRAS = {
         "ipykernel>=7.4",
         "tensorboardX>=2.6",
         "scikit-learn>=1.4",
+        "librosa>=0.10,<2",  # what Slaney's mel banks are compared with
         # What PSDS and pAUROC are compared with.
         "sed_scores_eval>=0.0.4",
         # sed_scores_eval -> sed_eval -> dcase_util imports pkg_resources, which

@@ -67,7 +67,7 @@ def get_config(text: str = "") -> ConfigDict:
         folder="",
         model="",
         stage="weak",
-        method="fshift",
+        method="",
         phases="4-1",
         until=0.0,
         epochs=0,
@@ -127,6 +127,11 @@ def baseline(given: ConfigDict) -> tuple[ConfigDict, int]:
         return config, epochs
     shared["epochs"] = given.epochs
     if given.model in RECIPES_BY_DATA:
+        if given.logits:
+            raise InputError(
+                f"logits={given.logits} does nothing with model={given.model}: its recipe "
+                "has no teacher"
+            )
         recipes = {"ast": ast, "htsat": htsat}[given.model]
         check_known(f"data of {given.model}", given.data, recipes.RECIPES)
         shared |= {"data": given.data, "folder": given.folder}

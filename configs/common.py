@@ -59,7 +59,7 @@ def training(stage: str) -> ConfigDict:
             "carry": "encoder",  # what of it: encoder (under fresh heads) | all
             "prior_bias": False,  # heads start at the classes' log-odds
             "data": {
-                "train": "",  # folders written by `jaxsed prepare`; or a tuple of them
+                "train": "",  # written by `jaxsed prepare`; several: `common.several`
                 "eval": "",
                 "shares": (),  # of those folders in a batch; empty: as many as they have
                 "clip_seconds": 0.0,  # of training examples; 0: what the encoder takes
@@ -102,7 +102,7 @@ def training(stage: str) -> ConfigDict:
             "mesh": {"data": -1, "fsdp": 1},
             "overlap": True,  # TPUs exchange gradients while they compute
             "tensorboard": False,
-            "licence": "Apache-2.0",
+            "licence": "",  # of the model; that of `init` is kept beside it
         }
     )
 
@@ -183,16 +183,37 @@ def full_size(
     return config
 
 
+def phases_of(method: str, text: str) -> tuple[str, tuple[int, ...]]:
+    """Reads the arguments `method` and `phases` of a recipe.
+
+    Args:
+        method: how time is compressed, see `models.compression.METHODS`; "" for `fshift`.
+        text: factor C of each phase, such as `4-2-1`; `1` is a training without phases.
+
+    Raises:
+        InputError: factors that do not fall to 1, or a method without phases.
+    """
+    factors = phases.read_factors(text)
+    if method and factors == (1,):
+        raise InputError(
+            f"method={method} does nothing without phases: give phases=2-1, for example"
+        )
+    return method or "fshift", factors
+
+
 def in_phases(config: ConfigDict, method: str, text: str, epochs: int) -> ConfigDict:
     """Returns a training in phases; `--config.training.KEY` changes all of them.
 
     Args:
         config: of the training, of `epochs` epochs.
-        method: how time is compressed, see `models.compression.METHODS`.
+        method: see `factors_of`.
         text: factor C of each phase, such as `4-2-1`; `1` leaves the config as it is.
         epochs: shared out by the rule of From Coarse to Fine, sections 3.3 and 3.4.
+
+    Raises:
+        InputError: factors that do not fall to 1, or a method without phases.
     """
-    factors = phases.read_factors(text)
+    method, factors = phases_of(method, text)
     if factors == (1,):
         return config
     epoch_steps = config.steps // epochs

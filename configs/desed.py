@@ -53,11 +53,10 @@ def get_config(text: str = "") -> ConfigDict:
         text,
         data="data/desed",
         steps=EPOCHS * epoch_steps,
-        layer_decay=LAYER_DECAY,
         head="attention",
         strong=True,
     )
-    config = downstream.settings(given)
+    config = downstream.settings(given, layer_decay=LAYER_DECAY)
     config.model.head = given.head
     splits, shares = ("train_synthetic", "train_weak"), (1, 1)
     if given.strong:

@@ -25,7 +25,7 @@ ARGUMENTS = {
     "lr": 0.0,
     "optimizer": "",
     "drop_layers": 0,
-    "layer_decay": 1.0,
+    "layer_decay": 0.0,
     "batch": common.BATCH_SIZE,
     "steps": 0,
     "on": "validation",
@@ -46,7 +46,7 @@ def arguments(text: str, data: str, **own: Any) -> ConfigDict:
     return common.arguments(text, **{**ARGUMENTS, "data": data, **own})
 
 
-def settings(given: ConfigDict) -> ConfigDict:
+def settings(given: ConfigDict, layer_decay: float = 1.0) -> ConfigDict:
     """Returns a training on a task of one's own (Effective Pre-Training, section IV).
 
     What the paper leaves unsaid is from the one downstream script that was released,
@@ -57,9 +57,10 @@ def settings(given: ConfigDict) -> ConfigDict:
     Args:
         given: from `arguments`. Of `data`, the split `train` is trained on and the one
             that `on` names is evaluated on; a recipe whose data lie elsewhere says so.
+        layer_decay: where the argument `layer_decay` is left open.
 
     Raises:
-        InputError: an unknown mode or split, or a rate that is not a number.
+        InputError: an unknown mode or split, or a layer decay where no layers learn.
     """
     check_known("mode", given.mode, ("finetune", "frozen"))
     check_known("on", given.on, ("validation", "eval"))
@@ -84,8 +85,13 @@ def settings(given: ConfigDict) -> ConfigDict:
     )
     if config.optim.name == "adamw":
         config.optim.weight_decay = 0.001
+    if frozen and given.layer_decay:
+        raise InputError(
+            f"layer_decay={given.layer_decay:g} does nothing with mode=frozen: the "
+            "encoder's layers do not learn"
+        )
     if not frozen:
-        config.optim.layer_decay = given.layer_decay
+        config.optim.layer_decay = given.layer_decay or layer_decay
     config.eval.keep_empty_clips = True
     return config
 

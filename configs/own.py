@@ -34,12 +34,10 @@ FROZEN_LR = 1e-2
 
 def get_config(text: str = "") -> ConfigDict:
     """Returns the config; see the module's docstring for the arguments."""
-    given = downstream.arguments(
-        text, data="data/own", steps=1000, batch=32, layer_decay=0.5, on="eval"
-    )
+    given = downstream.arguments(text, data="data/own", steps=1000, batch=32, on="eval")
     if given.mode == "frozen":
         given.lr = given.lr or FROZEN_LR
-    config = downstream.settings(given)
+    config = downstream.settings(given, layer_decay=0.5)
     config.data.workers = 2
     config.prior_bias = True
     config.eval.metrics = ("psds1", "psds1_macro", "event_f1", "segment_1s_f1")

@@ -69,7 +69,7 @@ def get_config(text: str = "") -> ConfigDict:
         model="ssast",
         data="data/audioset_weak",
         phases="4-1",
-        method="fshift",
+        method="",
         masks="",
         seed=0,
         lr=0.0,
@@ -91,13 +91,13 @@ def get_config(text: str = "") -> ConfigDict:
     config.every = ConfigDict(
         {"log": 50, "evaluate": steps_of(EVALUATE_STEPS, config), "save": 500}
     )
-    factors = phases.read_factors(given.phases)
+    method, factors = common.phases_of(given.method, given.phases)
     if factors == (1,):
         config.steps = steps_of(STEPS, config)
         return config
     n_coarse = len(factors) - 1
     steps = [steps_of(COARSE_STEPS, config)] * n_coarse + [steps_of(FINE_STEPS, config)]
-    return ConfigDict(phases.in_phases(config.to_dict(), given.method, factors, steps))
+    return ConfigDict(phases.in_phases(config.to_dict(), method, factors, steps))
 
 
 def pretraining(model: str) -> ConfigDict:

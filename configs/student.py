@@ -49,7 +49,7 @@ def get_config(text: str = "") -> ConfigDict:
         step2=True,
         released=False,
         phases="1",
-        method="fshift",
+        method="",
     )
     config = common.student(given.model, given.seed)
     config = common.full_size(config, given.data, EPOCHS)

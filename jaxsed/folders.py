@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
+_HIDDEN_BY_WINDOWS = ("$RECYCLE.BIN", "System Volume Information")
+
 
 def walk(
     root: Path,
@@ -13,7 +15,7 @@ def walk(
 ) -> Iterator[tuple[str, list[str]]]:
     """Walks a folder, following links, no folder twice.
 
-    What is hidden (a dot in front) is passed over: trash cans, what macOS writes beside
+    What is hidden is passed over (a dot in front, and Windows' own): trash cans, what macOS writes beside
     every file on disks of others.
 
     Reads folders only: the type of an entry is in its folder, so that no file is asked
@@ -46,4 +48,4 @@ def first_file(folders: Iterable[Path], name: str) -> Path | None:
 
 
 def _visible(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not name.startswith(".")]
+    return [name for name in names if name[0] != "." and name not in _HIDDEN_BY_WINDOWS]

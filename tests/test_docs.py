@@ -95,7 +95,8 @@ def commands(page):
     for language, text in blocks:
         if language in ("", "bash", "sh", "yaml"):
             for line in re.sub(r"\\\n\s*", " ", text).splitlines():
-                yield from ((words, False) for words in starts(line))
+                # A list in YAML may go on in the next line.
+                yield from ((words, language == "yaml") for words in starts(line))
     for line in prose:
         for _, span in SPAN.findall(line):
             yield from ((words, True) for words in starts(span))
@@ -129,7 +130,7 @@ def test_what_it_says_to_type_is_understood(page, monkeypatch):
         if words[0] == "jaxsed":
             check_command(words[1:], mention, monkeypatch)
         elif words[:3] == list(MAIN):
-            check_training(words[3:], monkeypatch)
+            check_training(words[3:], mention, monkeypatch)
         else:
             assert importlib.util.find_spec(words[2]), words
 
@@ -148,7 +149,7 @@ def check_command(words, mention, monkeypatch):
         return
     assert not others, words
     if configs:
-        check_training([*configs, "--workdir=."], monkeypatch)
+        check_training([*configs, "--workdir=."], mention, monkeypatch)
     if args.command == "detect":
         assert set(args.format.split(",")) <= set(detect_command.FORMATS), words
     names = [args.weights] if args.command == "detect" else getattr(args, "names", [])
@@ -167,7 +168,10 @@ def refuse(parser, message):
     raise AssertionError(f"{parser.prog}: {message}")
 
 
-def check_training(words, monkeypatch):
+def check_training(words, mention, monkeypatch):
+    if not mention and "..." not in words:  # typed as it stands there
+        flags_given = {word.partition("=")[0] for word in words}
+        assert {"--config", "--workdir"} <= flags_given, words
     words = [word for word in words if word != "..." and not word.endswith("=...")]
     found = [word for word in words if word.startswith("--config=")]
     if not found:

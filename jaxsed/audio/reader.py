@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from jaxsed.audio import wave_header
+from jaxsed.audio import ogg_pages, wave_header
 from jaxsed.errors import InputError
 
 KINDS = ("missing", "undecodable", "empty", "non_finite")
@@ -23,6 +23,9 @@ _BLOCK_FRAMES, _PIECE_FRAMES = 65_536, 4096
 _TAKES_DESCRIPTORS = os.name != "nt"
 # Rates outside are broken headers; a rate of 1 Hz would blow up 16,000 times.
 _SANE_RATES_HZ = (1_000, 1_000_000)
+# Times full scale. Float files may hold integers of 32 bits, 2e9; float32 holds powers up
+# to 3e38, and what is beyond becomes infinite in a spectrum.
+_LOUDEST = 1e12
 
 
 class AudioError(InputError):
@@ -30,7 +33,7 @@ class AudioError(InputError):
 
     Attributes:
       kind: `missing` (no such file, or not readable), `undecodable`, `empty` (no
-        samples) or `non_finite` (NaN or infinite samples).
+        samples) or `non_finite` (NaN or infinite samples, or such as have no finite power).
     """
 
     def __init__(self, kind: str, message: str):
@@ -110,6 +113,7 @@ class Reader:
 
     def _open_sound(self, file) -> soundfile.SoundFile:
         try:
+            self.truncated = ogg_pages.is_cut_off(file)
             wave = wave_header.find_sound(file)
             if wave is not None:
                 self.truncated = wave.is_cut_off
@@ -187,7 +191,7 @@ class Reader:
         """Yields the mean of the channels.
 
         Yields:
-          float32 `[up to 65,536]`, at least one of them, all finite.
+          float32 `[up to 65,536]`, at least one of them, all finite, and so is their power.
 
         Raises:
           AudioError: `undecodable`, `empty`, `non_finite` or `missing`; the last two
@@ -201,14 +205,16 @@ class Reader:
             n = self._read_into(block, n_read)
             ended = n < _BLOCK_FRAMES
             mono = self._mono(block[:n])
-            n_finite = _finite_start(mono)
-            if n_finite:
-                yield mono[:n_finite]
-            n_read += n_finite
-            if n_finite < n:
+            n_usable = _usable_start(mono)
+            if n_usable:
+                yield mono[:n_usable]
+            n_read += n_usable
+            if n_usable < n:
+                finite = np.isfinite(mono[n_usable])
+                what = f"samples of {mono[n_usable]:.3g}, where full scale is 1,"
                 raise AudioError(
                     "non_finite",
-                    f"{self.name}: NaN or infinite samples near "
+                    f"{self.name}: {what if finite else 'NaN or infinite samples'} near "
                     f"{n_read / self.sample_rate:.2f} s",
                 )
         self._check_readable(n_read)
@@ -246,14 +252,10 @@ class Reader:
             return mono
 
 
-def _finite_start(wave: np.ndarray) -> int:
-    """Returns how many samples come before the first that is NaN or infinite."""
-    with np.errstate(all="ignore"):
-        # One sum tells that all are finite; that not all are, it may tell wrongly.
-        if np.isfinite(wave.sum()):
-            return len(wave)
-    finite = np.isfinite(wave)
-    return len(wave) if finite.all() else int(finite.argmin())
+def _usable_start(wave: np.ndarray) -> int:
+    """Returns how many samples come before the first that is NaN or beyond reason."""
+    usable = np.abs(wave) <= _LOUDEST
+    return len(wave) if usable.all() else int(usable.argmin())
 
 
 def _untagged_mpeg_start(file) -> int | None:

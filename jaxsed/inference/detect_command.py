@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--postprocess",
         metavar="NAME_OR_FILE",
         help="median, hear, sebb, or what `jaxsed tune` wrote (default: the model's "
-        "own postprocess.json, else median)",
+        "postprocess.json, else the one it was evaluated with, else median)",
     )
     parser.add_argument(
         "--median",
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     if args.events and not os.path.isfile(args.events):
         raise InputError(
             f"--events {args.events} is no file; give a table with the columns filename, "
-            "onset, offset, event_label"
+            "onset, offset, event_label, or what `jaxsed prepare own` takes"
         )
     files, problems = inputs.find(args.inputs)
 

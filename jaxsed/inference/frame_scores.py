@@ -128,11 +128,16 @@ def names(filenames: Iterable[str]) -> dict[str, str]:
     """Returns how the scores of each sound file are called, without an ending.
 
     That is the path of its clip, by which the evaluation calls it. Where two files would
-    share one (a.wav, a.mp3), the whole name is taken.
+    share one (a.wav, a.mp3; on some disks A.wav, too), the whole name is taken.
     """
-    paths = {filename: clip_path(filename) for filename in filenames}
-    count = collections.Counter(paths.values())
-    return {
-        filename: path if count[path] == 1 else filename
-        for filename, path in paths.items()
-    }
+    found = {filename: clip_path(filename) for filename in filenames}
+    while True:  # a whole name may be what a third one is called without its ending
+        count = collections.Counter(map(str.casefold, found.values()))
+        shared = [
+            filename
+            for filename, name in found.items()
+            if count[name.casefold()] > 1 and name != filename
+        ]
+        if not shared:
+            return found
+        found.update(zip(shared, shared))

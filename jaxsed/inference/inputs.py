@@ -44,7 +44,8 @@ def find(paths: Iterable[Path]) -> tuple[list[SoundFile], list[str]]:
       folder that cannot be read or holds nothing.
 
     Raises:
-      InputError: There is no file at all, or nothing of what is named exists.
+      InputError: There is no file at all, or nothing of what is named exists; or they
+        are on several drives of Windows.
     """
     paths = list(paths)
     _refuse_gone(paths)
@@ -66,7 +67,13 @@ def find(paths: Iterable[Path]) -> tuple[list[SoundFile], list[str]]:
         endings = ", ".join(ENDINGS)
         where = ", ".join(map(str, paths))
         raise InputError(f"no sound file in {where}; looked for endings {endings}")
-    root = os.path.commonpath(roots)
+    try:
+        root = os.path.commonpath(roots)
+    except ValueError as error:  # Windows
+        where = ", ".join(map(str, paths))
+        raise InputError(
+            f"{where} are on different drives: start once for each, each with its own --out"
+        ) from error
     files = [
         SoundFile(path, os.path.relpath(absolute, root).replace(os.sep, "/"))
         for absolute, path in found.items()

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from jaxsed.inference.outputs import Detection
 
+_END_BYTES = 4096  # a WAV's header and its comment, and a few ms of sound
+
 
 class Entry(NamedTuple):
     """A finished file.
@@ -22,7 +24,7 @@ class Entry(NamedTuple):
       source: Absolute path of the sound.
       fingerprint: Of the sound file, the model and the options; see `fingerprint`.
       settings: A mark of the model and the options alone.
-      outputs: Results that were written, relative to the folder.
+      outputs: Results that were written, relative to the folder, with their bytes.
       problem: What was wrong with the sound, or "".
       seconds: Length of the sound.
       place: Where its line starts in the journal.
@@ -31,7 +33,7 @@ class Entry(NamedTuple):
     source: str
     fingerprint: str
     settings: str
-    outputs: tuple[str, ...]
+    outputs: dict[str, int]
     problem: str
     seconds: float
     place: int
@@ -41,15 +43,21 @@ def fingerprint(path: Path, settings: dict[str, Any]) -> str:
     """Returns a hash that changes when results would.
 
     Args:
-      path: The sound; its size and time of change stand for its content.
+      path: The sound; its size, its time of change, its first and its last bytes stand
+        for its content. Recorders with one timetable make files of the same names, sizes
+        and times, and memory cards come to the same place, one after the other.
       settings: All else that results depend on, JSON-able.
 
     Raises:
-      OSError: No such file.
+      OSError: No such file, or it cannot be read.
     """
-    status = os.stat(path)
-    text = json.dumps([status.st_size, status.st_mtime_ns, settings], sort_keys=True)
-    return _mark(text)
+    with open(path, "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        ends = file.read(_END_BYTES)
+        file.seek(max(0, status.st_size - _END_BYTES))
+        ends += file.read(_END_BYTES)
+    told = status.st_size, status.st_mtime_ns, hashlib.sha256(ends).hexdigest()
+    return _mark(json.dumps([*told, settings], sort_keys=True))
 
 
 def settings_mark(settings: dict[str, Any]) -> str:
@@ -86,7 +94,7 @@ class Journal:
                     record["source"],
                     record["fingerprint"],
                     record["settings"],
-                    tuple(record["outputs"]),
+                    dict(record["outputs"]),
                     record["problem"],
                     record["seconds"],
                     place,
@@ -116,11 +124,13 @@ class Journal:
         return self._entries[name]
 
     def lacking(
-        self, name: str, fingerprint: str, outputs: Iterable[str], folder: Path
+        self, name: str, fingerprint: str, outputs: Iterable[str]
     ) -> list[str] | None:
         """Returns which of these outputs are not there as they would come out again.
 
-        None if that is not known of any, since the file is new or something has changed.
+        They lie in the journal's folder. After a power cut files may be empty that were
+        written before it. None if nothing is known of any output, since the file is new
+        or something has changed.
         """
         entry = self._entries.get(name)
         if entry is None or entry.fingerprint != fingerprint:
@@ -128,8 +138,15 @@ class Journal:
         return [
             output
             for output in outputs
-            if output not in entry.outputs or not (folder / output).is_file()
+            if output not in entry.outputs
+            or entry.outputs[output] != self._bytes_of(output)
         ]
+
+    def _bytes_of(self, output: str) -> int | None:
+        try:
+            return (self._path.parent / output).stat().st_size
+        except OSError:
+            return None
 
     def add(
         self,
@@ -144,7 +161,7 @@ class Journal:
         seconds: float = 0.0,
     ) -> None:
         """Records a file whose results are all written."""
-        outputs = tuple(outputs)
+        outputs = {output: self._bytes_of(output) for output in outputs}
         place = self._append(
             {
                 "name": name,
@@ -174,6 +191,11 @@ class Journal:
             seconds=entry.seconds,
         )
 
+    def remove_other(self, name: str, fingerprint: str) -> None:
+        """Records that results are about to be replaced that were made otherwise."""
+        if name in self._entries and self._entries[name].fingerprint != fingerprint:
+            self.remove(name)
+
     def remove(self, name: str) -> None:
         """Records that a file that was finished earlier cannot be used any more."""
         if self._drop(name):
@@ -182,6 +204,11 @@ class Journal:
     def n_of_other(self, settings: str) -> int:
         """Returns how many finished files are of other settings than these."""
         return sum(entry.settings != settings for entry in self._entries.values())
+
+    def problems(self, settings: str) -> list[str]:
+        """Returns what was wrong with the finished files of these settings."""
+        known = sorted(self._entries.items())
+        return [e.problem for _, e in known if e.problem and e.settings == settings]
 
     def detections(self, settings: str = "") -> Iterator[Detection]:
         """Yields the events of finished files, in order of the files' names.

@@ -20,6 +20,8 @@ from jaxsed.labels.events import ScoredEvent
 
 COLUMNS = ("filename", "onset", "offset", "event_label", "score")
 SHORTEST_SECONDS = 0.001
+# Too long; `06:00.wav` for exFAT; bytes that are no text for APFS.
+_OF_THE_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
 class Detection(NamedTuple):
@@ -198,7 +200,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def writing(folder: Path) -> Iterator[None]:
     """Says in one line that results cannot be written.
 
-    A name that is too long is left to the file it belongs to.
+    A name that the disk does not take is left to the file it belongs to.
 
     Raises:
       InputError: The disk is full, the folder is read-only, and so on.
@@ -206,7 +208,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+        if error.errno in _OF_THE_NAME:
             raise
         reason = error.strerror or error
         raise InputError(

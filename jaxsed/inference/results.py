@@ -94,8 +94,7 @@ class Results:
         self._settings_mark = settings_mark(self._settings)
         with outputs.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            if locks.AVAILABLE:
-                locks.hold(folder)
+            locks.hold(folder)
             self._journal = Journal(folder / "journal.jsonl")
         self._score_names = frame_scores.names(file.name for file in files)
         for file in files:
@@ -121,9 +120,7 @@ class Results:
         except OSError:
             return False
         to_write = self._outputs(file)
-        lacking = self._journal.lacking(
-            file.name, mark, to_write.values(), self._folder
-        )
+        lacking = self._journal.lacking(file.name, mark, to_write.values())
         if not lacking:
             return lacking is not None
         formats = {
@@ -134,10 +131,13 @@ class Results:
         if len(formats) < len(lacking):
             return False
         detections = self._journal.events(file.name)
-        with outputs.writing(self._folder):
-            seconds = self._journal[file.name].seconds
-            self._write_events(file, formats, detections, seconds)
-            self._journal.add_outputs(file.name, lacking)
+        try:
+            with outputs.writing(self._folder):
+                seconds = self._journal[file.name].seconds
+                self._write_events(file, formats, detections, seconds)
+                self._journal.add_outputs(file.name, lacking)
+        except OSError:  # of its name, see `writing`; `process` says so
+            return False
         return True
 
     def earlier_problem(self, file: SoundFile) -> str:
@@ -211,6 +211,8 @@ class Results:
                 on_filtered=on_filtered,
             )
             finish_scores(found.duration_seconds)
+            with outputs.writing(self._folder):
+                self._journal.remove_other(file.name, mark)
         detections = outputs.to_detections(found.events, detector.labels, file.name)
         problem = ""
         if found.truncated:
@@ -256,10 +258,16 @@ class Results:
                 outputs.write(self._folder / to_write[name], text)
 
     def write_tables(self, problems: Sequence[str]) -> None:
-        """Writes the events of all files finished with these settings, and problems."""
+        """Writes the events of all files finished with these settings, and problems.
+
+        Args:
+          problems: Of this run; those of other files in the table are added.
+        """
         with outputs.writing(self._folder):
             rows = self._journal.detections(self._settings_mark)
             outputs.write_table(self.table, rows)
+            earlier = self._journal.problems(self._settings_mark)
+            problems = dict.fromkeys([*problems, *earlier])
             if problems:
                 outputs.write(self.problems, "".join(f"{line}\n" for line in problems))
             else:

@@ -116,7 +116,7 @@ def median_filtered(
       widths: Of the c classes, in frames.
 
     Yields:
-      Pieces `[k, c]`, with a delay of half the greatest width.
+      Pieces `[k, c]`, none of them empty, with a delay of half the greatest width.
     """
     width = max(widths)
     if width <= 1:
@@ -133,7 +133,7 @@ def median_filtered(
         yield median_filter_by_class(held, widths)[n_given:n_ready]
         drop = max(0, n_ready - before)
         held, n_given = held[drop:], n_ready - drop
-    if held is not None:
+    if held is not None and n_given < len(held):
         yield median_filter_by_class(held, widths)[n_given:]
 
 

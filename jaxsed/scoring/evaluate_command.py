@@ -12,7 +12,7 @@ and semicolons are recognised. Clips in sub-folders are called as `jaxsed prepar
 `jaxsed detect` call them: day1/a.wav is day1-a.
 
 Only classes that the model and the events share are scored; --classes adds those that
-were listened for and never heard, of which every detection is wrong. Rows that make no sense,
+were listened for and never heard, of which every detection is wrong (for event_f1 only classes with events count). Rows that make no sense,
 unknown classes and clips without scores are counted and left out. --out writes
 per_class.tsv, summary.json and problems.txt.
 

@@ -258,7 +258,7 @@ def save(
             **architecture.describe(**config["model"]),
             "vocabulary": data.vocabulary.to_json(),
             "stage": task.name,
-            "licence": config["licence"],
+            "licence": _licence(config),
             "postprocess": _postprocessing(config).to_json(),
             "provenance": {
                 "init": config["init"],
@@ -273,6 +273,15 @@ def save(
             },
         },
     )
+
+
+def _licence(config: Mapping[str, Any]) -> str:
+    """Returns the config's licence and, as they go on to hold, those of `init`."""
+    licences = [config["licence"]]
+    if config["init"]:
+        before = files.read_description(named.model_folder(config["init"]))
+        licences += before["licence"].split("; ")
+    return "; ".join(dict.fromkeys(filter(None, licences))) or "none stated"
 
 
 def _drawn(params: Params, config: Mapping[str, Any], task: Task) -> dict[str, str]:

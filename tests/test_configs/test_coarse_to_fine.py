@@ -75,6 +75,11 @@ def test_coarse_to_fine_is_the_recipe_that_it_splits():
         ("stage=strong,data=voxceleb", "unknown data of atst_frame, stage strong"),
         ("model=beats,data=vggsound", "unknown data of beats, stage weak 'vggsound'"),
         ("until=49.4", "until=49.4: expected a part of 1"),
+        ("phases=1,method=avg_pool", "method=avg_pool does nothing without phases"),
+        (
+            "data=vggsound,logits=runs/e/logits",
+            "logits=runs/e/logits does nothing with",
+        ),
         ("data=scenes,model=htsat", "model=htsat does nothing with data=scenes"),
     ],
 )

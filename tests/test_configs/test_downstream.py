@@ -90,7 +90,11 @@ def test_data_and_layer_decay_are_what_was_asked_for(name):
     assert data["eval"] == ("d/fold00" if name == "maestro" else "d/eval")
     assert config.optim.layer_decay == 0.7
     # There is nothing below a frozen encoder's heads.
-    assert recipe(name, "mode=frozen,layer_decay=0.7").optim.layer_decay == 1.0
+    assert recipe(name, "mode=frozen").optim.layer_decay == 1.0
+    with pytest.raises(
+        InputError, match=r"layer_decay=0\.7 does nothing with mode=fro"
+    ):
+        recipe(name, "mode=frozen,layer_decay=0.7")
 
 
 def test_maestros_folds_are_hears():

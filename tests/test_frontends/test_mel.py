@@ -1,5 +1,7 @@
 import jax.numpy as jnp
+import librosa
 import numpy as np
+import pytest
 
 from jaxsed.frontends.mel import apply_bank, htk_bank, slaney_bank
 from tests import goldens
@@ -17,6 +19,17 @@ def test_slaney_bank_is_that_of_librosa():
     golden = goldens.load("ops")["melbank_m2d"]
     bank = slaney_bank(80, 400, 16_000, 50.0, 8000.0)
     np.testing.assert_allclose(bank.T, golden, rtol=2e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "bank", [(80, 400, 16_000, 50.0, 8000.0), (64, 1024, 32_000, 50.0, 14_000.0)]
+)
+def test_slaney_banks_of_other_sizes_are_librosas(bank):
+    n_mels, n_fft, rate, low, high = bank
+    theirs = librosa.filters.mel(
+        sr=rate, n_fft=n_fft, n_mels=n_mels, fmin=low, fmax=high
+    )
+    np.testing.assert_allclose(slaney_bank(*bank).T, theirs, rtol=2e-6, atol=1e-9)
 
 
 def test_bank_is_float32_cached_and_protected():

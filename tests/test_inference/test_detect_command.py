@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 
@@ -448,6 +449,75 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_done(
     rows = rows_of(tmp_path / "out" / "detections.tsv")
     assert rows == rows_of(tmp_path / "out" / "a.wav.tsv")
     assert not (tmp_path / "out" / "c.wav.tsv").exists()
+
+
+def test_a_stop_between_results_and_the_journal_is_no_end(
+    detect, tmp_path, monkeypatch
+):
+    from jaxsed.inference.journal import Journal
+
+    sound, out = write_sound(tmp_path / "a.wav", 3), tmp_path / "out"
+    detect(sound)
+    finished = rows_of(out / "a.wav.tsv")
+
+    def stopped(self, *arguments, **settings):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", stopped)
+        assert detect(sound, "--threshold", 0.9999)[0] == 130
+    assert rows_of(out / "a.wav.tsv") == [] != finished
+    assert "1 file done" in detect(sound)[1]
+    assert rows_of(out / "a.wav.tsv") == finished == rows_of(out / "detections.tsv")
+
+
+def test_a_card_with_files_of_the_same_names_sizes_and_times(detect, tmp_path, calls):
+    sound, found = tmp_path / "card" / "20260601_050000.WAV", []
+    for seed in (0, 1, 0):
+        write_sound(sound, 3, seed=seed)
+        os.utime(sound, (1, 1))
+        assert detect(sound.parent)[0] == 0
+        found.append(rows_of(tmp_path / "out" / "detections.tsv"))
+    assert len(calls) == 3 and found[0] == found[2] != found[1]
+
+
+def test_a_filter_of_two_frames(detect, tmp_path):
+    assert detect(write_sound(tmp_path / "a.wav", 3), "--median", 0.08)[0] == 0
+
+
+def test_problems_are_of_all_files_in_the_table(detect, tmp_path):
+    cut, other = tmp_path / "x" / "a.flac", tmp_path / "y" / "b.wav"
+    write_sound(cut, 6, format="FLAC")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    write_sound(other, 1)
+    assert detect(cut.parent)[0] == 3
+    said = (tmp_path / "out" / "problems.txt").read_text()
+    assert detect(other.parent)[0] == 0
+    assert (tmp_path / "out" / "problems.txt").read_text() == said != ""
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EILSEQ])
+def test_a_name_that_the_disk_refuses_is_a_problem_of_its_file(
+    detect, tmp_path, monkeypatch, number
+):
+    from jaxsed.inference import outputs
+
+    for name in ("a.wav", "b:c.wav", "d.wav"):
+        write_sound(tmp_path / "in" / name, 1)
+    detect(tmp_path / "in", "--format", "csv")
+    original = outputs.write
+
+    def refused(path, text):
+        if ":" in path.name:
+            raise OSError(number, os.strerror(number), str(path))
+        original(path, text)
+
+    monkeypatch.setattr(outputs, "write", refused)
+    # Written without listening again, all but one; then listened to, all but one.
+    for more in ((), ("--threshold", 0.7)):
+        status, _, err = detect(tmp_path / "in", "--format", "csv,json", *more)
+        assert status == 3 and os.strerror(number) in err and "Traceback" not in err
+        assert (tmp_path / "out" / "d.wav.json").exists()
 
 
 def test_a_file_that_makes_a_library_fail_does_not_stop_the_rest(

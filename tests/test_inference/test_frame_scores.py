@@ -56,3 +56,9 @@ def test_scores_are_called_as_the_evaluation_looks_for_them():
         "d.mp3": "d.mp3",
         "e": "e",
     }
+    # A whole name is not what a third file is called without its ending.
+    three = ["a.flac", "a.wav", "a.wav.wav"]
+    assert frame_scores.names(three) == {name: name for name in three}
+    # Nor does every disk tell these apart.
+    two = ["Dawn.wav", "dawn.flac"]
+    assert frame_scores.names(two) == {name: name for name in two}

@@ -1,3 +1,4 @@
+import ntpath
 import os
 from pathlib import Path
 
@@ -9,7 +10,15 @@ from jaxsed.inference import inputs
 
 @pytest.fixture
 def tree(tmp_path):
-    for name in ("a.wav", "b/c.FLAC", "b/d/e.mp3", "b/notes.txt", ".git/x.wav", "f"):
+    for name in (
+        "a.wav",
+        "b/c.FLAC",
+        "b/d/e.mp3",
+        "b/notes.txt",
+        ".git/x.wav",
+        "f",
+        "$RECYCLE.BIN/S-1/$RABC.wav",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -37,6 +46,14 @@ def test_a_named_file_needs_no_ending_and_is_taken_once(tree, monkeypatch):
     again = [tree / "a.wav", tree / "b" / ".." / "a.wav", os.path.relpath("a.wav")]
     assert names([tree / "f", *again]) == ["a.wav", "f"]
     assert names([tree / "nowhere.wav", tree / "f"]) == ["f", "nowhere.wav"]
+
+
+def test_inputs_on_several_drives_of_windows(tree, monkeypatch):
+    monkeypatch.setattr(
+        os.path, "commonpath", lambda _: ntpath.commonpath(["C:\\a", "D:\\b"])
+    )
+    with pytest.raises(InputError, match="are on different drives: start once for"):
+        inputs.find([tree / "a.wav", tree / "f"])
 
 
 def test_nothing_of_what_is_named_exists(tree):

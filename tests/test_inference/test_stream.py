@@ -28,10 +28,10 @@ def test_median_filter_of_pieces_is_that_of_the_whole(width, n_frames):
     for widths in ([width] * 3, [width, 0, 5]):
         whole = median_filter_by_class(scores, widths)
         for seed in range(4):
-            pieces = stream.median_filtered(pieces_of(scores, seed), widths)
-            np.testing.assert_array_equal(np.concatenate(list(pieces)), whole)
-        one_by_one = stream.median_filtered(iter(scores[:, None]), widths)
-        np.testing.assert_array_equal(np.concatenate(list(one_by_one)), whole)
+            for pieces in (pieces_of(scores, seed), scores[:, None]):
+                found = list(stream.median_filtered(iter(pieces), widths))
+                np.testing.assert_array_equal(np.concatenate(found), whole)
+                assert all(map(len, found))
 
 
 @pytest.mark.parametrize("n_frames", [1, 7, 250, 1003])

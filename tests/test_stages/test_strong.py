@@ -51,6 +51,22 @@ def test_a_head_that_no_label_reaches_is_known(small, head, by_clips, by_frames)
     assert strong.task(config).untrained == by_frames
 
 
+def test_licences_of_what_a_model_began_with_stay(monkeypatch):
+    monkeypatch.setattr(named, "model_folder", lambda name: name)
+    held = {"m2d": "NTT's own", "mine": "CC BY 4.0; NTT's own"}
+    monkeypatch.setattr(
+        files, "read_description", lambda folder: {"licence": held[folder]}
+    )
+    for own, init, licence in (
+        ("", "", "none stated"),
+        ("CC BY 4.0", "", "CC BY 4.0"),
+        ("", "m2d", "NTT's own"),
+        ("CC BY 4.0", "m2d", "CC BY 4.0; NTT's own"),
+        ("CC BY 4.0", "mine", "CC BY 4.0; NTT's own"),
+    ):
+        assert train._licence({"licence": own, "init": init}) == licence
+
+
 def test_a_head_that_was_brought_along_was_trained_if_it_was_there(small, monkeypatch):
     monkeypatch.setattr(named, "model_folder", lambda name: name)
     task = weak.task(small("weak", **{"model.head": "tokens"}))
