@@ -1,14 +1,16 @@
 """Losses of all stages: cross-entropies on frames and clips, and distillation.
 
 All take logits in any float type, compute in float32 and return
-`(loss, measurements)`: a scalar to minimise, and what is worth logging (`as_scalars`).
+`(loss, measurements)`: a scalar to minimise, and what is worth logging (`mean_over_steps`).
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxsed.errors import InputError
 
@@ -28,15 +30,24 @@ class SomeClips(NamedTuple):
 Measurements = dict[str, jax.Array | SomeClips]
 
 
-def as_scalars(measurements: Mapping[str, jax.Array | SomeClips]) -> dict:
-    """Returns what is logged: means as such, 0 where they are over no clip at all."""
+def mean_over_steps(
+    steps: Sequence[Mapping[str, np.ndarray | SomeClips]],
+) -> dict[str, float]:
+    """Returns what is logged of some steps: means over them, by name.
 
-    def scalar(value):
-        if not isinstance(value, SomeClips):
-            return value
-        return value.total / jnp.where(value.n_clips > 0, value.n_clips, 1)
+    Args:
+        steps: what each measured, fetched from the devices; the same names in all. A mean
+            over some clips of a batch becomes one over those clips of all batches, NaN
+            where there was none.
+    """
 
-    return {name: scalar(value) for name, value in measurements.items()}
+    def mean(values: Sequence[np.ndarray | SomeClips]) -> float:
+        if not isinstance(values[0], SomeClips):
+            return float(np.mean(values))
+        total, n_clips = np.sum(values, axis=0, dtype=np.float64)
+        return float(total / n_clips) if n_clips else math.nan
+
+    return {name: mean([step[name] for step in steps]) for name in steps[0]}
 
 
 def frame_bce(
@@ -230,7 +241,8 @@ _bce.defjvps(
 def _mean_over_clips(per_clip: jax.Array, valid: jax.Array | None) -> jax.Array:
     if valid is None:
         return per_clip.mean()
-    return as_scalars({"mean": _some_clips(per_clip, valid)})["mean"]
+    total, n_clips = _some_clips(per_clip, valid)
+    return total / jnp.maximum(n_clips, 1)
 
 
 def _some_clips(per_clip: jax.Array, valid: jax.Array) -> SomeClips:

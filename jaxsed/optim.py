@@ -127,10 +127,13 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
             f"optim.weight_decay={full['weight_decay']} needs optim.name=adamw: "
             "decay that goes through the moments is optim.l2_penalty"
         )
-    if isinstance(full["frozen"], str):  # its letters would be regexes
+    regexes = full["frozen"]  # a text's letters would be regexes, too
+    if not isinstance(regexes, tuple | list) or any(
+        type(r) is not str for r in regexes
+    ):
+        example = regexes if isinstance(regexes, str) else "encoder"
         raise InputError(
-            f"optim.frozen={full['frozen']!r}: expected a tuple, such as "
-            f"({full['frozen']!r},)"
+            f"optim.frozen={regexes!r}: expected a tuple of regexes, such as ({example!r},)"
         )
     for name in ("lr_rules", "decay_rules"):
         _check_rules(name, full[name])
@@ -145,6 +148,16 @@ def _check_effects(config: dict[str, Any]) -> None:
             f"optim.decay_rules={config['decay_rules']!r} multiply a weight decay of 0: "
             "set optim.weight_decay (and optim.name=adamw), or leave the rules out"
         )
+    if len(config["table"]) and config["schedule"] != "table":
+        raise InputError(
+            f"optim.table is for optim.schedule=table, not {config['schedule']}: set "
+            "optim.table=() with another schedule"
+        )
+    if 0 < config["warmup_steps"] < config["warmup_every"]:
+        raise InputError(
+            f"optim.warmup_every={config['warmup_every']} is longer than the warm-up of "
+            f"{config['warmup_steps']} steps, whose rate would stay 0"
+        )
     if config["min_lr_factor"] and config["schedule"] in ("constant", "table"):
         raise InputError(
             f"optim.min_lr_factor={config['min_lr_factor']} is where a cosine or a line "
@@ -154,7 +167,7 @@ def _check_effects(config: dict[str, Any]) -> None:
 
 
 def _check_rules(name: str, rules: Any) -> None:
-    for rule in rules:
+    for rule in rules if isinstance(rules, tuple | list) else (rules,):
         is_pair = isinstance(rule, tuple | list) and len(rule) == 2
         types = tuple(map(type, rule)) if is_pair else ()
         if types not in ((str, int), (str, float)) or not 0 <= rule[1] < math.inf:

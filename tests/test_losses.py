@@ -98,7 +98,7 @@ def test_distillation_is_the_weighted_sum(weight):
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     np.testing.assert_allclose(measurements["label_bce"], label_bce, rtol=1e-6)
     np.testing.assert_allclose(
-        losses.as_scalars(measurements)["teacher_bce"], teacher_bce, rtol=1e-6
+        losses.mean_over_steps([measurements])["teacher_bce"], teacher_bce, rtol=1e-6
     )
     assert measurements["teacher_part"] == 1
 
@@ -118,10 +118,21 @@ def test_clips_without_teacher_learn_from_labels_alone():
     expected = np.mean([each[0], label_bce[1], each[2]])
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     np.testing.assert_allclose(
-        losses.as_scalars(measurements)["teacher_bce"], teacher_bce[[0, 2]].mean()
+        losses.mean_over_steps([measurements])["teacher_bce"],
+        teacher_bce[[0, 2]].mean(),
     )
     np.testing.assert_allclose(measurements["teacher_part"], 2 / 3, rtol=1e-6)
     assert np.isfinite(gradient).all()
+
+
+def test_a_mean_over_some_clips_is_over_those_of_all_steps():
+    steps = [
+        {"loss": np.float32(loss), "clip_bce": losses.SomeClips(*map(np.float32, some))}
+        for loss, some in ((1.0, (0.8, 1)), (2.0, (0.0, 0)), (6.0, (1.6, 4)))
+    ]
+    found = losses.mean_over_steps(steps)
+    assert found == {"loss": 3.0, "clip_bce": pytest.approx(2.4 / 5)}
+    assert np.isnan(losses.mean_over_steps(steps[1:2])["clip_bce"])
 
 
 def test_without_any_teacher_the_loss_is_the_labels():
@@ -130,7 +141,7 @@ def test_without_any_teacher_the_loss_is_the_labels():
     loss, measurements = losses.distillation(logits, labels, teacher, 0.9, none)
     expected, _ = losses.frame_bce(logits, labels)
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    assert losses.as_scalars(measurements)["teacher_bce"] == 0
+    assert np.isnan(losses.mean_over_steps([measurements])["teacher_bce"])
 
 
 def test_gradient_is_sigmoid_minus_target():
@@ -191,12 +202,12 @@ def test_of_each_clip_what_is_known_is_learned():
     expected = (of_frames[0] + of_clips[1] + of_frames[2]) / 3
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     np.testing.assert_allclose(
-        losses.as_scalars(measurements)["label_bce"],
+        losses.mean_over_steps([measurements])["label_bce"],
         of_frames[[0, 2]].mean(),
         rtol=1e-6,
     )
     np.testing.assert_allclose(
-        losses.as_scalars(measurements)["clip_bce"], of_clips[1], rtol=1e-6
+        losses.mean_over_steps([measurements])["clip_bce"], of_clips[1], rtol=1e-6
     )
     np.testing.assert_allclose(measurements["times_part"], 2 / 3, rtol=1e-6)
 

@@ -142,6 +142,8 @@ class Head:
             would be trained for nothing.
         clips_pass_frames: Clip logits depend on all layers; else training on clips leaves
             `strong_head` as it was.
+        of_classes: Layers whose outputs are logits of classes, which may start at how often
+            each sounds.
         frames_pass_clips: Label frames depend on all layers; else training on frames
             leaves `weak_head` as it was.
     """
@@ -152,6 +154,7 @@ class Head:
     hears_sequence: bool = True
     clips_pass_frames: bool = False
     frames_pass_clips: bool = False
+    of_classes: tuple[str, ...] = ("strong_head", "weak_head")
 
 
 def _strong(heard: Heard, n_classes: int) -> jax.Array:
@@ -196,7 +199,8 @@ def _token_semantic(heard: Heard, n_classes: int) -> tuple[jax.Array, jax.Array]
 # With all others, label frames get a dense layer.
 HEADS: dict[str, Head] = {
     "linear": Head(_linear, interchangeable=True),
-    "attention": Head(_attention, clips_pass_frames=True),
+    # The other layer says which frames count.
+    "attention": Head(_attention, clips_pass_frames=True, of_classes=("strong_head",)),
     "tokens": _of_summary("summary"),
     "cls": _of_summary("cls_summary"),
     "token_semantic": Head(

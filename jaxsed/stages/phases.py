@@ -180,22 +180,23 @@ def _gather(phases: Mapping[str, Any], workdir: Path) -> None:
     metrics = workdir / "metrics.jsonl"
     if is_done(metrics):
         return
-    lines, before, done = [], 0, {}
+    lines, before, done, taken = [], 0, {}, []
     for number, name in enumerate(phases["order"], start=1):
         *own, done = read_metrics(workdir / name / "metrics.jsonl")
         for line in (*own, done):
             line["step"] += before
             line["phase"] = number
         lines += own
+        taken.append(done["step"] - before)
         before = done["step"]
     params, description = files.load_model(workdir / phases["order"][-1] / "model")
     description["provenance"]["phases"] = [
         {
             "compression": link["model"]["compression"],
-            "steps": link["steps"],
+            "steps": steps,  # fewer than asked for where `until` ended it
             "seed": link["seed"],
         }
-        for link in (phases["links"][name] for name in phases["order"])
+        for link, steps in zip((phases["links"][n] for n in phases["order"]), taken)
     ]
     files.save_model(workdir / "model", params, description)
     text = "".join(json.dumps(line) + "\n" for line in (*lines, done))

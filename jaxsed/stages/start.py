@@ -1,6 +1,6 @@
 """What a training starts from: another model, as far as it is carried over, and chance."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import flax
@@ -13,6 +13,7 @@ from jaxsed.data.records import PreparedData
 from jaxsed.errors import InputError, check_known
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models import sed
+from jaxsed.models.heads import HEADS
 from jaxsed.stages.program import Program, init_params
 from jaxsed.training.state import TrainState
 from jaxsed.weights import architecture, files, named, resolution
@@ -53,8 +54,9 @@ def start_state(
             vocabulary=data.vocabulary,
         )
     has_fresh_heads = not config["init"] or config["carry"] == "encoder"
-    if config["prior_bias"] and has_fresh_heads:
-        params = with_prior(params, data)
+    head = HEADS.get(config["model"]["head"])
+    if config["prior_bias"] and has_fresh_heads and head:
+        params = with_prior(params, head.of_classes, data)
     return jax.jit(program.create, out_shardings=program.shardings)(params)
 
 
@@ -158,12 +160,19 @@ def _shapes(tree):
     return {name: leaf.shape for name, leaf in flat.items()}
 
 
-def with_prior(params: Params, data: PreparedData | JoinedData) -> Params:
-    """Returns parameters whose heads begin at the log-odds of each class.
+def with_prior(
+    params: Params, layers: Collection[str], data: PreparedData | JoinedData
+) -> Params:
+    """Returns parameters with layers that begin at the log-odds of each class.
 
     A head that starts at probability 0.5 spends its first hundreds of steps on
     learning that every class is rare; a long training does not notice, a short one is
     over by then (Lin et al. 2017, "Focal Loss", section 4.1, initialisation).
+
+    Args:
+        params: of the model.
+        layers: of the heads, those whose outputs are logits of classes.
+        data: what is trained on.
     """
     # Labels of whole clips would say that everything sounds all the time.
     parts = parts_of(data)
@@ -174,7 +183,7 @@ def with_prior(params: Params, data: PreparedData | JoinedData) -> Params:
         "weak_head": data.activity().class_clips() / len(data),
     }
     heads = {}
-    for name in priors.keys() & params.keys():
+    for name in priors.keys() & params.keys() & set(layers):
         prior = np.clip(priors[name], 1e-4, 0.5)
         bias = np.log(prior / (1 - prior)).astype(np.float32)
         heads[name] = {**params[name], "bias": bias}

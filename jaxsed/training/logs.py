@@ -2,7 +2,8 @@
 
 A line is `{"step": int, "train/loss": float, ...}`; the last line of a finished run
 holds `"done": true`. A resumed run first drops the lines of steps it will do again, so
-that the file reads as if the run had never been stopped.
+that the file reads as if the run had never been stopped; but for a run told to stop
+(SIGTERM), which adds a line for the steps since the last one, so that the next has fewer.
 """
 
 import contextlib

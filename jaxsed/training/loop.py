@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from jaxsed import losses
 from jaxsed.errors import InputError
 from jaxsed.training import divergence, preemption, processes, sharding
 from jaxsed.training.checkpoints import Checkpoints
@@ -197,10 +198,8 @@ class _Window:
             divergence.check(self._first + i, measurements, self._rows[i])
         seconds = max(time.perf_counter() - self._since, 1e-9)
         clips_per_second = self._clips * jax.process_count() / seconds
-        values = {
-            f"train/{name}": float(np.mean([m[name] for m in fetched]))
-            for name in fetched[0]
-        }
+        means = losses.mean_over_steps(fetched)
+        values = {f"train/{name}": value for name, value in means.items()}
         self._measurements, self._rows, self._first = [], [], step + 1
         self.restart_clock()
         return {**values, "train/clips_per_second": clips_per_second}

@@ -36,6 +36,11 @@ def make_mesh(
     """
     devices = jax.devices() if devices is None else devices
     n_devices = len(devices)
+    if data == fsdp == -1:
+        raise InputError(
+            f"mesh data=-1 x fsdp=-1: one of them has to be a number that divides the "
+            f"{n_devices} devices"
+        )
     if data == -1:
         data = n_devices // max(fsdp, 1)
     elif fsdp == -1:

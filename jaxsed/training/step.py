@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from jaxsed.losses import as_scalars
+from jaxsed.losses import Measurements
 from jaxsed.training import accumulation, sharding
 from jaxsed.training.plateau import rate_scale
 from jaxsed.training.state import Params, TrainState
 
 Batch = dict[str, jax.Array]
-Measurements = dict[str, jax.Array]
 # (params, batch, key) -> (scalar loss, what is worth logging) or, where layers keep
 # running statistics, (loss, measurements, updates): a part of the parameter tree.
 LossFn = Callable[[Params, Batch, jax.Array], tuple]
@@ -89,7 +88,7 @@ def make_train_step(
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = _replaced(optax.apply_updates(state.params, updates), recorded)
         measurements = {
-            **as_scalars(measurements),
+            **measurements,
             "loss": loss,
             "grad_norm": optax.tree.norm(grads),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32)

@@ -83,7 +83,7 @@ def test_weak_clips_teach_what_and_strong_ones_when(config, tmp_path):
 def test_heads_begin_at_what_is_known_of_frames(data):
     both = open_data((f"{data}/train_strong", f"{data}/train_weak"))
     heads = {name: {"kernel": 0, "bias": 0} for name in ("strong_head", "weak_head")}
-    found = with_prior(heads, both)
+    found = with_prior(heads, heads, both)
     dog, frying = (both.vocabulary.index(name) for name in ("Dog", "Frying"))
     odds = np.exp(found["strong_head"]["bias"])
     # A second of three; weak labels do not say that dogs bark all the time.

@@ -7,6 +7,7 @@ from jaxsed.errors import InputError
 from jaxsed.labels import vocab
 from jaxsed.labels.vocab import Vocabulary
 from jaxsed.models import sed
+from jaxsed.models.heads import HEADS
 from jaxsed.stages import start
 from jaxsed.stages.program import build_program, init_params
 from jaxsed.training import sharding
@@ -104,7 +105,8 @@ def test_prior_makes_an_untrained_head_predict_how_common_classes_are(small):
     data = PreparedData(small()["data"]["train"])
     c = len(data.vocabulary)
     heads = {"kernel": np.zeros((4, c)), "bias": np.zeros(c)}
-    params = start.with_prior({"strong_head": heads, "weak_head": heads}, data)
+    both = HEADS["linear"].of_classes
+    params = start.with_prior({"strong_head": heads, "weak_head": heads}, both, data)
     found = jax.nn.sigmoid(params["strong_head"]["bias"])
     expected = data.activity().class_seconds() / data.durations.sum()
     np.testing.assert_allclose(found, np.clip(expected, 1e-4, 0.5), rtol=1e-4)
@@ -112,10 +114,17 @@ def test_prior_makes_an_untrained_head_predict_how_common_classes_are(small):
     found = jax.nn.sigmoid(params["weak_head"]["bias"])
     np.testing.assert_allclose(found, np.clip(clips, 1e-4, 0.5), rtol=1e-4)
     # Heads with one layer, such as HTS-AT's own.
-    alone = start.with_prior({"weak_head": heads}, data)
+    alone = start.with_prior({"weak_head": heads}, both, data)
     assert alone.keys() == {"weak_head"}
     np.testing.assert_array_equal(
         alone["weak_head"]["bias"], params["weak_head"]["bias"]
+    )
+    # A layer that weights frames says nothing of classes.
+    one = HEADS["attention"].of_classes
+    weighted = start.with_prior({"strong_head": heads, "weak_head": heads}, one, data)
+    assert weighted["weak_head"] is heads
+    np.testing.assert_array_equal(
+        weighted["strong_head"]["bias"], params["strong_head"]["bias"]
     )
 
 
