@@ -206,7 +206,7 @@ def in_phases(config: ConfigDict, method: str, text: str, epochs: int) -> Config
 
     Args:
         config: of the training, of `epochs` epochs.
-        method: see `factors_of`.
+        method: see `phases_of`.
         text: factor C of each phase, such as `4-2-1`; `1` leaves the config as it is.
         epochs: shared out by the rule of From Coarse to Fine, sections 3.3 and 3.4.
 

@@ -15,8 +15,8 @@ def walk(
 ) -> Iterator[tuple[str, list[str]]]:
     """Walks a folder, following links, no folder twice.
 
-    What is hidden is passed over (a dot in front, and Windows' own): trash cans, what macOS writes beside
-    every file on disks of others.
+    What is hidden is passed over (a dot in front, and Windows' own): trash cans, what
+    macOS writes beside every file on disks of others.
 
     Reads folders only: the type of an entry is in its folder, so that no file is asked
     for anything, which takes hours for millions of them on a network.

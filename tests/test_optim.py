@@ -300,7 +300,10 @@ def test_shapes_are_enough_to_build_and_states_agree():
         ({"frozen": ["encodr"]}, "'encodr' fits no parameter"),
         ({"frozen": ["("]}, "not a regular expression"),
         ({"frozen": ["."]}, "freezes every parameter"),
-        ({"frozen": "^encoder"}, r"expected a tuple of regexes, such as \('\^encoder',\)"),
+        (
+            {"frozen": "^encoder"},
+            r"expected a tuple of regexes, such as \('\^encoder',\)",
+        ),
         ({"lr_rules": [("head", -1.0)]}, r"lr_rules has \('head', -1.0\): expected"),
         ({"lr_rules": ("head", 0.1)}, "lr_rules has 'head': expected pairs"),
         ({"lr_rules": [("head", float("nan"))]}, "lr_rules has .*nan"),
