@@ -6,6 +6,7 @@ Python loops over frames, so that it runs inside the training step on any backen
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -165,7 +166,7 @@ def power_spectrum(
     """
 
     def plain(frames):
-        transform = _folded_dft if rounded_sines else _fft
+        transform = _rounded_transform(len(window)) if rounded_sines else _fft
         real, imaginary = transform(frames, window)
         return jnp.square(real) + jnp.square(imaginary)
 
@@ -201,23 +202,62 @@ def matrix_power_spectrum(
 
 
 def _fft(frames: jax.Array, window: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """The sums of `frames [b, t, n]` with cosines and with sines, `[b, t, bins]`."""
     spectrum = jnp.fft.rfft(frames * jnp.asarray(window, frames.dtype))
-    return spectrum.real, spectrum.imag
+    return spectrum.real, -spectrum.imag
+
+
+def _rounded_transform(fft_samples: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """The more precise way to multiply by `windowed_sines` in float32.
+
+    Against float64, HTS-AT's sums of 1024 terms are off by up to 8e-5 dB one after the
+    other and 6e-5 by FFT, and only the FFT's do not depend on how many frames there
+    are. FFTs of other lengths lose more: for M2D's 400 the sums are twice as precise.
+    """
+    power_of_two = fft_samples & (fft_samples - 1) == 0
+    return _corrected_fft if power_of_two else _folded_dft
 
 
 def _folded_dft(frames: jax.Array, window: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """The product with `windowed_sines`, one term after the other."""
+    cosines, sines = (
+        jnp.asarray(matrix, frames.dtype) for matrix in windowed_sines(window)
+    )
+    return _folded_product(frames, cosines, sines, jax.lax.Precision.HIGHEST)
+
+
+def _corrected_fft(
+    frames: jax.Array, window: np.ndarray
+) -> tuple[jax.Array, jax.Array]:
+    """The product with `windowed_sines` as the FFT and what rounding them changes.
+
+    That is smaller by seven digits, so that any accelerator's fastest arithmetic is
+    precise enough.
+    """
+    real, imaginary = _fft(frames, window)
+    exact = np.asarray(np.asarray(window, frames.dtype), np.float64)[:, None]
+    changed = (
+        jnp.asarray(rounded - matrix * exact, frames.dtype)
+        for rounded, matrix in zip(windowed_sines(window), _sines(len(window)))
+    )
+    of_real, of_imaginary = _folded_product(frames, *changed)
+    return real + of_real, imaginary + of_imaginary
+
+
+def _folded_product(
+    frames: jax.Array,
+    cosines: jax.Array,
+    sines: jax.Array,
+    precision: jax.lax.Precision = jax.lax.Precision.DEFAULT,
+) -> tuple[jax.Array, jax.Array]:
     # Sample k and sample -k meet the same cosine and opposite sines. Adding them first
     # halves the multiplications and, in float32, the rounding error of quiet bins.
-    half = len(window) // 2
+    half = cosines.shape[0] // 2
     left, right = frames[..., 1:half], frames[..., :half:-1]
     even = jnp.concatenate(
         [frames[..., :1], left + right, frames[..., half : half + 1]], axis=-1
     )
-    cosines, sines = (
-        jnp.asarray(matrix, frames.dtype) for matrix in windowed_sines(window)
-    )
-    exact = jax.lax.Precision.HIGHEST
     return (
-        jnp.matmul(even, cosines[: half + 1], precision=exact),
-        jnp.matmul(left - right, sines[1:half], precision=exact),
+        jnp.matmul(even, cosines[: half + 1], precision=precision),
+        jnp.matmul(left - right, sines[1:half], precision=precision),
     )
